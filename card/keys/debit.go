@@ -125,8 +125,7 @@ func tac(a Algorithm, dtk Key, data []byte) ([MACSize]byte, error) {
 	if err := a.Check(); err != nil {
 		return [MACSize]byte{}, fmt.Errorf("TAC: %w", err)
 	}
-	s := Session{algorithm: a, key: dtk}
-	dtk.Wipe()
+	s := Session{algorithm: a, key: (*[Size]byte)(&dtk)}
 	defer s.Wipe()
 	if a == DES {
 		for i := range 8 {

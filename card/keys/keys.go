@@ -26,7 +26,8 @@
 //
 // Keys print as stars under every verb and in JSON. Go's fmt package does not
 // ask unexported struct fields for their methods, so a type that hides a Key in
-// one needs a Format method of its own, as [Session] and [Ring] have.
+// one needs a Format method of its own, as [Ring] has; nor does it ask anybody
+// about %p, and %w of what is no error, which go vet refuses.
 package keys
 
 import (

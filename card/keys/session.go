@@ -10,11 +10,16 @@ import (
 )
 
 // A Session is a session key: a card key tied to one random. It
-// authenticates, encrypts and computes MACs. It prints as stars. Safe for
+// authenticates, encrypts and computes MACs. It prints as stars. [NewSession]
+// makes it; the zero Session is of no use. Copies share one key. Safe for
 // concurrent use until Wipe.
 type Session struct {
 	algorithm Algorithm
-	key       [Size]byte // DES: the first 8 bytes
+
+	// DES: the first 8 bytes. Behind a pointer, because fmt prints what it
+	// finds in the unexported fields of other people's structs, but follows no
+	// pointers there.
+	key *[Size]byte
 }
 
 // NewSession ties a card key to a random of 4, 8 or 16 bytes (the lengths of
@@ -22,7 +27,7 @@ type Session struct {
 // to 8, of a random of 16 bytes the first 8; SM4: SK = SM4(K, r padded with
 // zeros). Errors wrap [ErrAlgorithm] or [ErrSubject].
 func NewSession(a Algorithm, cardKey Key, random []byte) (Session, error) {
-	s := Session{algorithm: a}
+	s := Session{algorithm: a, key: new([Size]byte)}
 	if err := a.Check(); err != nil {
 		return s, fmt.Errorf("session key: %w", err)
 	}
