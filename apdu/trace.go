@@ -181,6 +181,10 @@ func (e *traceEntry) line() string {
 	return b.String()
 }
 
+// Name returns the command's name in the card specification, section 4:
+// "SELECT"; "command" for one it does not have.
+func (c Command) Name() string { return name(c.CLA, c.INS) }
+
 // name returns the name of a command in the card specification.
 func name(cla, ins byte) string {
 	if cla == classPurchase {

@@ -1,0 +1,137 @@
+package reader
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"onecard/apdu"
+)
+
+// DefaultDeadline is how long one command may take before the reader counts as
+// stuck. Generating a key pair, the slowest thing a card does, is done in half of
+// it.
+const DefaultDeadline = 20 * time.Second
+
+// A Session is a conversation with one card. One goroutine owns it; only Close,
+// Trace and the values fixed at opening may be used by others.
+type Session struct {
+	link     Link
+	slot     SlotState
+	x        *apdu.Exchanger
+	trace    apdu.Trace
+	deadline time.Duration
+	exchange int
+}
+
+// A SessionOption changes how a [Session] works.
+type SessionOption func(*sessionOptions)
+
+type sessionOptions struct {
+	deadline time.Duration
+	apdu     []apdu.Option
+}
+
+// WithDeadline replaces [DefaultDeadline].
+func WithDeadline(d time.Duration) SessionOption {
+	return func(o *sessionOptions) { o.deadline = d }
+}
+
+// WithExchange passes options to the session's [apdu.Exchanger], such as
+// [apdu.WithLimits].
+func WithExchange(opts ...apdu.Option) SessionOption {
+	return func(o *sessionOptions) { o.apdu = append(o.apdu, opts...) }
+}
+
+// NewSession returns a session over an open link, which it owns from then on.
+// [Watcher.Open] is the usual way to one.
+func NewSession(link Link, slot SlotState, opts ...SessionOption) *Session {
+	o := sessionOptions{deadline: DefaultDeadline}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s := &Session{link: link, slot: slot, deadline: o.deadline}
+	x := []apdu.Option{apdu.WithTrace(&s.trace)}
+	if l, ok := link.(T0Link); ok && l.T0() {
+		x = append(x, apdu.WithT0())
+	}
+	s.x = apdu.NewExchanger(timed{s}, append(x, o.apdu...)...)
+	return s
+}
+
+// timed gives every command that is really sent the session's deadline.
+type timed struct{ s *Session }
+
+func (t timed) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.s.deadline)
+	defer cancel()
+	return t.s.link.Transmit(ctx, command)
+}
+
+// Exchange sends a command and returns the card's whole answer; see
+// [apdu.Exchanger.Exchange].
+func (s *Session) Exchange(ctx context.Context, c apdu.Command) (apdu.Response, error) {
+	s.exchange++
+	r, err := s.x.Exchange(ctx, c)
+	if err != nil {
+		return r, fmt.Errorf("%s: %s: %w", s.slot.Slot, c.Name(), err)
+	}
+	return r, nil
+}
+
+// ATR returns the card's answer to reset.
+func (s *Session) ATR() []byte { return s.link.ATR() }
+
+// Slot returns the name of the slot.
+func (s *Session) Slot() string { return s.slot.Slot }
+
+// State returns the slot as it was when the session was opened, the number of
+// the insertion included.
+func (s *Session) State() SlotState { return s.slot }
+
+// Begin starts a transaction, for at most the session's deadline of waiting;
+// see [Link.Begin].
+func (s *Session) Begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.deadline)
+	defer cancel()
+	if err := s.link.Begin(ctx); err != nil {
+		return fmt.Errorf("%s: begin transaction: %w", s.slot.Slot, err)
+	}
+	return nil
+}
+
+// End ends the transaction.
+func (s *Session) End() error {
+	if err := s.link.End(); err != nil {
+		return fmt.Errorf("%s: end transaction: %w", s.slot.Slot, err)
+	}
+	return nil
+}
+
+// Reset resets the card: PIN, keys and selection are lost.
+func (s *Session) Reset(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.deadline)
+	defer cancel()
+	if err := s.link.Reset(ctx); err != nil {
+		return fmt.Errorf("%s: reset card: %w", s.slot.Slot, err)
+	}
+	return nil
+}
+
+// Close disconnects; see [Link.Close].
+func (s *Session) Close() error {
+	if err := s.link.Close(); err != nil {
+		return fmt.Errorf("%s: close: %w", s.slot.Slot, err)
+	}
+	return nil
+}
+
+// Exchanges returns how many commands were exchanged, each counted once.
+func (s *Session) Exchanges() int { return s.exchange }
+
+// Commands returns how many commands were really sent to the card, GET RESPONSE
+// and repeats with another Le included.
+func (s *Session) Commands() int { return s.x.Sent() }
+
+// Trace returns the record of what was exchanged; its data is masked.
+func (s *Session) Trace() *apdu.Trace { return &s.trace }
