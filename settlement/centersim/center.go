@@ -1,0 +1,289 @@
+package centersim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Repeat is what the centre does with a msgid that it has booked before. The
+// interface promises none of the three.
+type Repeat string
+
+// The behaviours.
+const (
+	RepeatRefuse Repeat = "refuse" // infcode -1 (the default)
+	RepeatBook   Repeat = "book"   // book it again: a settlement is doubled
+	RepeatSame   Repeat = "same"   // the first answer again, if the input is the same; else refuse
+)
+
+// DefaultMaxBody bounds a request's body, 1 MiB.
+const DefaultMaxBody = 1 << 20
+
+// Config is how a centre is to be. The zero value is an open gateway with the
+// embedded people, catalogue and policy and no ledger file.
+type Config struct {
+	// Style is the gateway's signature style, StyleNone (or "") or StyleXTif.
+	Style string
+	// Tokens are the callers of StyleXTif: paasid to token; see ReadTokens.
+	Tokens map[string]string
+	// GatewayStatus is the HTTP status of a gateway refusal: 401 if 0; others
+	// answer 200.
+	GatewayStatus int
+	// Ledger is the ledger's file; it is made with mode 0600. Empty: what is
+	// booked is forgotten at the end.
+	Ledger string
+	// Data may hold people.json, catalogue.json and policy.json in place of the
+	// embedded ones; os.DirFS makes one of a directory.
+	Data fs.FS
+	// Repeat is what happens to a repeated msgid; RepeatRefuse if empty.
+	Repeat Repeat
+	// Faults are ordered from the start.
+	Faults []Fault
+	// MaxBody bounds a request's body in bytes; DefaultMaxBody if 0.
+	MaxBody int64
+	// Now is the centre's clock; time.Now if nil.
+	Now func() time.Time
+	// Logf takes one line per request and per oddity, without personal data;
+	// nil: no log.
+	Logf func(format string, a ...any)
+}
+
+// Center is a running centre. Its methods may be called from anywhere.
+type Center struct {
+	config Config
+	table  table
+	rules  *rules
+	faults *faultList
+	refmsg atomic.Uint64
+
+	mu     sync.Mutex // state, ledger.append, closed
+	state  *state
+	ledger *ledger
+	closed bool
+
+	stop   chan struct{} // closed by Close
+	active sync.WaitGroup
+}
+
+// ErrConfig is wrapped by every error about a value of Config.
+var ErrConfig = errors.New("simulated centre: configuration")
+
+// New reads the data files, replays the ledger and returns a centre ready to
+// serve. A ledger that cannot be trusted gives an error wrapping ErrLedger.
+func New(config Config) (*Center, error) {
+	if err := config.defaults(); err != nil {
+		return nil, err
+	}
+	t, err := parseTable(fieldsTable)
+	if err != nil {
+		return nil, err
+	}
+	r, err := loadRules(config.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	c := &Center{config: config, table: t, rules: r, state: newState(r), faults: newFaultList(), stop: make(chan struct{})}
+	if err := c.faults.order(config.Faults...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if c.ledger, err = openLedger(config.Ledger, c.replay); err != nil {
+		return nil, err
+	}
+	if c.ledger.cut > 0 {
+		config.Logf("ledger: the last line was torn and is cut off, %d bytes; it was never answered", c.ledger.cut)
+	}
+	if c.ledger.seq == 0 {
+		first := &event{Time: c.now(), Opened: &opened{Ledger: ledgerName, Version: ledgerVersion}}
+		if _, err := c.ledger.append(first); err != nil {
+			c.ledger.close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *Config) defaults() error {
+	switch c.Style {
+	case "":
+		c.Style = StyleNone
+	case StyleNone:
+	case StyleXTif:
+		if len(c.Tokens) == 0 {
+			return fmt.Errorf("%w: style x-tif needs tokens", ErrConfig)
+		}
+	default:
+		return fmt.Errorf("%w: style %q is not none or x-tif", ErrConfig, c.Style)
+	}
+	switch c.Repeat {
+	case "":
+		c.Repeat = RepeatRefuse
+	case RepeatRefuse, RepeatBook, RepeatSame:
+	default:
+		return fmt.Errorf("%w: repeat %q is not refuse, book or same", ErrConfig, c.Repeat)
+	}
+	if c.GatewayStatus == 0 {
+		c.GatewayStatus = http.StatusUnauthorized
+	}
+	if c.GatewayStatus < 200 || c.GatewayStatus > 599 {
+		return fmt.Errorf("%w: gateway status %d", ErrConfig, c.GatewayStatus)
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	return nil
+}
+
+func (c *Center) now() time.Time { return c.config.Now().In(china) }
+
+// Close ends hanging requests, waits for those under way and closes the
+// ledger. Requests that come later get HTTP 503.
+func (c *Center) Close() error {
+	c.end()
+	c.active.Wait()
+	return c.ledger.close()
+}
+
+// end lets no further request in and ends those that hang.
+func (c *Center) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		close(c.stop)
+	}
+}
+
+// enter counts a request in; false after Close.
+func (c *Center) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.active.Add(1)
+	return true
+}
+
+// Order adds faults to those that wait for a request.
+func (c *Center) Order(faults ...Fault) error { return c.faults.order(faults...) }
+
+// Ordered returns the faults that still wait.
+func (c *Center) Ordered() []Fault { return c.faults.list() }
+
+// ClearFaults forgets every ordered fault; requests that hang go on hanging.
+func (c *Center) ClearFaults() { c.faults.clear() }
+
+// Release lets every hanging request go on.
+func (c *Center) Release() { c.faults.releaseAll() }
+
+// AwaitHanging returns when exactly n requests hang, or with ctx's error.
+func (c *Center) AwaitHanging(ctx context.Context, n int) error {
+	for {
+		now, changed := c.faults.hangs()
+		if now == n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d hanging requests, %d hang: %w", n, now, ctx.Err())
+		}
+	}
+}
+
+// A Settlement is one booked settlement. Amounts are fen.
+type Settlement struct {
+	SetlID      string    `json:"setl_id"`
+	MsgID       string    `json:"msgid"` // of the request: medins_setl_id
+	Institution string    `json:"fixmedins_code"`
+	MdtrtID     string    `json:"mdtrt_id"`
+	ChrgBchno   string    `json:"chrg_bchno"`
+	PsnNo       string    `json:"psn_no"`
+	Insutype    string    `json:"insutype"`
+	Time        time.Time `json:"setl_time"`
+	Total       int64     `json:"medfee_sumamt"`
+	Fund        int64     `json:"fund_pay_sumamt"`
+	Account     int64     `json:"acct_pay"`
+	Cash        int64     `json:"psn_cash_pay"`
+}
+
+// Settlements returns what is booked, in the order of the ledger.
+func (c *Center) Settlements() []Settlement {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]Settlement, 0, len(c.state.settlements))
+	for _, t := range c.state.settlements {
+		list = append(list, Settlement{
+			SetlID: t.SetlID, MsgID: t.MsgID, Institution: t.Institution, MdtrtID: t.MdtrtID, ChrgBchno: t.ChrgBchno,
+			PsnNo: t.PsnNo, Insutype: t.Insutype, Time: t.SetlTime,
+			Total: int64(t.Total), Fund: int64(t.Fund + t.Supplement), Account: int64(t.Account), Cash: int64(t.Cash),
+		})
+	}
+	return list
+}
+
+// CutBytes returns how much of a torn last line of the ledger was cut off when
+// the centre started; 0 for a whole ledger.
+func (c *Center) CutBytes() int64 { return c.ledger.cut }
+
+// stopping bounds how long Serve waits for requests under way at the end.
+const stopping = 5 * time.Second
+
+// Serve runs a centre on a listener until ctx ends, and returns nil then. The
+// listener is closed in every case. It listens already: whoever made it knows
+// the address and may announce it; requests wait in its queue until the
+// ledger is replayed.
+func Serve(ctx context.Context, listener net.Listener, config Config) error {
+	defer listener.Close()
+	c, err := New(config)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           c.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(logWriter(c.config.Logf), "", 0),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err = <-served:
+		return errors.Join(err, server.Close(), c.Close())
+	case <-ctx.Done():
+	}
+	// Shutdown would wait for requests that hang.
+	c.end()
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
+	defer cancel()
+	if server.Shutdown(deadline) != nil {
+		err = errors.Join(err, server.Close())
+	}
+	if served := <-served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return errors.Join(err, c.Close())
+}
+
+type logWriter func(format string, a ...any)
+
+func (w logWriter) Write(b []byte) (int, error) {
+	w("http: %s", b)
+	return len(b), nil
+}

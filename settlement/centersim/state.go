@@ -1,0 +1,191 @@
+package centersim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// event is one booking, as it stands in the ledger. It holds results (the
+// split of every line, the sums of a settlement), not only what was asked for:
+// a ledger means the same after policy and catalogue were edited.
+type event struct {
+	Infno       string    `json:"infno"`
+	MsgID       string    `json:"msgid,omitempty"`
+	Institution string    `json:"fixmedins_code,omitempty"`
+	Time        time.Time `json:"time"`
+	Digest      string    `json:"input_sha256,omitempty"`
+
+	Opened     *opened     `json:"opened,omitempty"`
+	SignIn     *signIn     `json:"sign_in,omitempty"`
+	Register   *register   `json:"register,omitempty"`
+	Visit      *visitInfo  `json:"visit,omitempty"`
+	Fees       *fees       `json:"fees,omitempty"`
+	Settlement *settlement `json:"settlement,omitempty"`
+}
+
+// opened is the first event of every ledger.
+type opened struct {
+	Ledger  string `json:"ledger"`
+	Version int    `json:"version"`
+}
+
+const (
+	ledgerName    = "onecard simulated insurance centre"
+	ledgerVersion = 1
+)
+
+type signIn struct {
+	SignNo string `json:"sign_no"`
+	Opter  string `json:"opter_no"`
+}
+
+type register struct {
+	MdtrtID  string    `json:"mdtrt_id"`
+	PsnNo    string    `json:"psn_no"`
+	Insutype string    `json:"insutype"`
+	IptOtpNo string    `json:"ipt_otp_no"`
+	CareArea string    `json:"mdtrtarea_admvs"`
+	Begin    time.Time `json:"begntime"`
+}
+
+type visitInfo struct {
+	MdtrtID   string      `json:"mdtrt_id"`
+	MedType   string      `json:"med_type"`
+	DiseCodg  string      `json:"dise_codg"`
+	DiseName  string      `json:"dise_name"`
+	Diagnoses []diagnosis `json:"diseinfo"`
+}
+
+type diagnosis struct {
+	Code string `json:"diag_code"`
+	Name string `json:"diag_name"`
+}
+
+type fees struct {
+	MdtrtID   string `json:"mdtrt_id"`
+	ChrgBchno string `json:"chrg_bchno"`
+	Lines     []line `json:"feedetail"`
+}
+
+// visit is what has become of a registration.
+type visit struct {
+	register
+	institution string
+	info        *visitInfo
+	batches     map[string]*batch
+	feedetlSn   map[string]bool
+	settled     bool // any batch
+}
+
+type batch struct {
+	fees
+	digest string
+	setlID string // "" until settled
+}
+
+type accountKey struct{ psnNo, insutype string }
+
+type yearKey struct {
+	accountKey
+	year int
+}
+
+// state is what the bookings add up to. It changes in apply only, by live
+// bookings and by the replay of the ledger alike.
+type state struct {
+	rules       *rules
+	signIns     map[string]*event    // sign_no
+	byMsgID     map[[2]string]*event // institution, msgid: the last booking
+	visits      map[string]*visit    // mdtrt_id
+	byOtp       map[[2]string]*visit // institution, ipt_otp_no
+	accountUsed map[accountKey]fen
+	used        map[yearKey]used
+	settlements []*settlement
+}
+
+func newState(r *rules) *state {
+	return &state{
+		rules: r, signIns: map[string]*event{}, byMsgID: map[[2]string]*event{},
+		visits: map[string]*visit{}, byOtp: map[[2]string]*visit{},
+		accountUsed: map[accountKey]fen{}, used: map[yearKey]used{},
+	}
+}
+
+// balance is the personal account of one insurance entry now.
+func (s *state) balance(p *person, i *insurance) fen {
+	return i.Balance - s.accountUsed[accountKey{p.PsnNo, i.Insutype}]
+}
+
+// apply books one event. An error means that the ledger does not fit the
+// state; of a live event, checked before, it cannot happen.
+func (s *state) apply(e *event) error {
+	switch {
+	case e.Opened != nil:
+		if e.Opened.Ledger != ledgerName || e.Opened.Version != ledgerVersion {
+			return fmt.Errorf("is a ledger %q of version %d", e.Opened.Ledger, e.Opened.Version)
+		}
+		return nil
+	case e.SignIn != nil:
+		s.signIns[e.SignIn.SignNo] = e
+	case e.Register != nil:
+		if s.rules.byNumber[e.Register.PsnNo] == nil {
+			return errors.New("a visit of a person who is not in people.json")
+		}
+		if s.visits[e.Register.MdtrtID] != nil {
+			return errors.New("a second visit of that number")
+		}
+		v := &visit{register: *e.Register, institution: e.Institution, batches: map[string]*batch{}, feedetlSn: map[string]bool{}}
+		s.visits[v.MdtrtID] = v
+		s.byOtp[[2]string{e.Institution, v.IptOtpNo}] = v
+	case e.Visit != nil:
+		v := s.visits[e.Visit.MdtrtID]
+		if v == nil {
+			return errors.New("diagnoses of an unknown visit")
+		}
+		v.info = e.Visit
+	case e.Fees != nil:
+		v := s.visits[e.Fees.MdtrtID]
+		if v == nil || v.batches[e.Fees.ChrgBchno] != nil {
+			return errors.New("fee lines of an unknown visit or a second batch of that number")
+		}
+		v.batches[e.Fees.ChrgBchno] = &batch{fees: *e.Fees, digest: e.Digest}
+		for _, l := range e.Fees.Lines {
+			v.feedetlSn[l.FeedetlSn] = true
+		}
+	case e.Settlement != nil:
+		if err := s.applySettlement(e.Settlement); err != nil {
+			return err
+		}
+	default:
+		return errors.New("an event of unknown kind")
+	}
+	s.byMsgID[[2]string{e.Institution, e.MsgID}] = e
+	return nil
+}
+
+func (s *state) applySettlement(t *settlement) error {
+	v := s.visits[t.MdtrtID]
+	if v == nil || v.batches[t.ChrgBchno] == nil {
+		return errors.New("a settlement of an unknown visit or batch")
+	}
+	if t.Total != t.Fund+t.Supplement+t.Person || t.Person != t.Account+t.Cash || t.Total != t.Full+t.OverLimit+t.PreSelf+t.InScope {
+		return errors.New("a settlement whose amounts do not add up")
+	}
+	account := accountKey{t.PsnNo, t.Insutype}
+	year := yearKey{account, t.Year}
+	u := s.used[year]
+	u.Deductible += t.Deductible
+	u.Fund += t.Fund
+	s.used[year] = u
+	s.accountUsed[account] += t.Account
+	if p := s.rules.byNumber[t.PsnNo]; p != nil {
+		if i := p.active(t.Insutype); i != nil && s.balance(p, i) < 0 {
+			return errors.New("the account was charged more than people.json gives it")
+		}
+	}
+	v.batches[t.ChrgBchno].setlID = t.SetlID
+	v.settled = true
+	s.settlements = append(s.settlements, t)
+	return nil
+}
