@@ -1,0 +1,208 @@
+package settlement
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"onecard/fault"
+)
+
+// A Scope is what every call of a visit carries besides its input.
+type Scope struct {
+	InsuplcAdmdvs string // place of insurance, from 1101; "" before
+	SignNo        string // from 9001
+}
+
+// ErrHolderDiffers is a person in an answer who is not the card's holder
+// (OC-2206).
+var ErrHolderDiffers = fault.New(fault.HolderDiffers, "the person in the answer is not the card holder")
+
+func (c *Client) do(ctx context.Context, s Scope, infno string, input any) (Answer, error) {
+	return c.Call(ctx, Request{Infno: infno, InsuplcAdmdvs: s.InsuplcAdmdvs, SignNo: s.SignNo, Input: input})
+}
+
+// SignIn is 9001: the sign_no of an operator for a day.
+func (c *Client) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
+	a, err := c.do(ctx, Scope{}, "9001", map[string]SignIn{"signIn": in})
+	if err != nil {
+		return SignedIn{}, err
+	}
+	var out struct {
+		Node Node[SignedIn] `json:"signinoutb"`
+	}
+	if err := a.Decode(&out); err != nil {
+		return SignedIn{}, err
+	}
+	if out.Node.Value.SignNo == "" {
+		return SignedIn{}, fmt.Errorf("9001: no sign_no: %w", ErrMalformed)
+	}
+	return out.Node.Value, nil
+}
+
+// Person is 1101: who a card's holder is to the insurer and how insured. A
+// person without an insurance entry is ErrNotInsured, with what was answered.
+func (c *Client) Person(ctx context.Context, s Scope, in PersonQuery) (Person, error) {
+	a, err := c.do(ctx, s, "1101", map[string]PersonQuery{"data": in})
+	if err != nil {
+		return Person{}, err
+	}
+	var out Person
+	if len(a.Output) > 0 {
+		if err := a.Decode(&out); err != nil {
+			return Person{}, err
+		}
+	}
+	if out.BaseInfo.Value.PsnNo == "" || len(out.InsuInfo) == 0 {
+		return out, fmt.Errorf("1101: %w", ErrNotInsured)
+	}
+	return out, nil
+}
+
+// CheckHolder compares the answer's person with the card's holder. A
+// certificate number or name that upstream left out is not compared.
+func (p Person) CheckHolder(certno, name string) error {
+	b := p.BaseInfo.Value
+	if b.Certno != "" && !strings.EqualFold(string(b.Certno), certno) || b.PsnName != "" && string(b.PsnName) != name {
+		return fmt.Errorf("1101: %w", ErrHolderDiffers)
+	}
+	return nil
+}
+
+// Register is 2201: it opens a visit and returns its mdtrt_id.
+func (c *Client) Register(ctx context.Context, s Scope, in Registration) (Registered, error) {
+	a, err := c.do(ctx, s, "2201", map[string]Registration{"data": in})
+	if err != nil {
+		return Registered{}, err
+	}
+	var out struct {
+		Node Node[Registered] `json:"data"`
+	}
+	if err := a.Decode(&out); err != nil {
+		return Registered{}, err
+	}
+	r := out.Node.Value
+	if r.MdtrtID == "" {
+		return Registered{}, fmt.Errorf("2201: no mdtrt_id: %w", ErrMalformed)
+	}
+	if differs(r.PsnNo, in.PsnNo) || differs(r.IptOtpNo, in.IptOtpNo) {
+		return Registered{}, fmt.Errorf("2201: person or visit number differs: %w", ErrMismatch)
+	}
+	return r, nil
+}
+
+// differs compares an echo with what was sent; an echo left out is no
+// difference.
+func differs(echo Text, sent string) bool { return echo != "" && string(echo) != sent }
+
+// UploadVisit is 2203: the visit's diagnoses. It has no output.
+func (c *Client) UploadVisit(ctx context.Context, s Scope, in VisitUpload) error {
+	_, err := c.do(ctx, s, "2203", in)
+	return err
+}
+
+// UploadFees is 2204: one charge batch. Lines are checked first
+// ([CheckFeeLines]). The answer has one row for every line, in the order of
+// the lines, with upstream's split; identity 4 holds in each.
+func (c *Client) UploadFees(ctx context.Context, s Scope, lines []FeeDetail) ([]FeeResult, error) {
+	if _, err := CheckFeeLines(lines); err != nil {
+		return nil, fmt.Errorf("2204: %w", err)
+	}
+	a, err := c.do(ctx, s, "2204", map[string][]FeeDetail{"feedetail": lines})
+	if err != nil {
+		return nil, err
+	}
+	var out struct {
+		Result List[FeeResult] `json:"result"`
+	}
+	if err := a.Decode(&out); err != nil {
+		return nil, err
+	}
+	results, err := matchLines(lines, out.Result)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := SumSplit(results); err != nil {
+		return nil, fmt.Errorf("2204: %w", err)
+	}
+	return results, nil
+}
+
+// matchLines puts an answer's rows in the order of the lines sent. A row
+// missing, doubled, of no line or with another amount is ErrMismatch.
+func matchLines(lines []FeeDetail, rows []FeeResult) ([]FeeResult, error) {
+	at := make(map[string]int, len(lines))
+	for i, l := range lines {
+		at[l.FeedetlSN.Value] = i
+	}
+	results := make([]FeeResult, len(lines))
+	for _, r := range rows {
+		i, ok := at[string(r.FeedetlSN)]
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("2204: a row of no line, or doubled: %w", ErrMismatch)
+		case r.DetItemFeeSumamt.Valid && r.DetItemFeeSumamt.Fen != lines[i].DetItemFeeSumamt:
+			return nil, fmt.Errorf("2204: %w", &SumsError{
+				Identity: 5, Row: i, Field: "det_item_fee_sumamt",
+				Left: r.DetItemFeeSumamt.Fen, Right: lines[i].DetItemFeeSumamt,
+			})
+		}
+		delete(at, string(r.FeedetlSN))
+		r.DetItemFeeSumamt = SomeFen(lines[i].DetItemFeeSumamt)
+		results[i] = r
+	}
+	if len(at) > 0 {
+		return nil, fmt.Errorf("2204: %d lines without a row: %w", len(at), ErrMismatch)
+	}
+	return results, nil
+}
+
+// Trial is 2206: the amounts of a settlement without booking one. The answer
+// belongs to the request and its sums hold.
+func (c *Client) Trial(ctx context.Context, s Scope, in TrialInput) (Settlement, error) {
+	p, err := c.Prepare(ctx, Request{Infno: "2206", InsuplcAdmdvs: s.InsuplcAdmdvs, SignNo: s.SignNo, Input: map[string]TrialInput{"data": in}})
+	if err != nil {
+		return Settlement{}, err
+	}
+	a, err := c.Do(ctx, p)
+	if err != nil {
+		return Settlement{}, err
+	}
+	out, err := readSettlement(a)
+	if err != nil {
+		return Settlement{}, err
+	}
+	i := out.SetlInfo.Value
+	if differs(i.MedinsSetlID, p.MsgID) {
+		return Settlement{}, fmt.Errorf("2206: medins_setl_id is not the msgid sent: %w", ErrMismatch)
+	}
+	return out, out.check(p.Infno, in.MdtrtID, in.PsnNo, in.MedfeeSumamt)
+}
+
+// readSettlement reads the output of 2206 and 2207.
+func readSettlement(a Answer) (Settlement, error) {
+	var out Settlement
+	if err := a.Decode(&out); err != nil {
+		return Settlement{}, err
+	}
+	if !out.SetlInfo.Present {
+		return Settlement{}, fmt.Errorf("%s: no setlinfo: %w", a.Infno, ErrMalformed)
+	}
+	return out, nil
+}
+
+// check compares an answer with its request and checks its sums.
+func (s Settlement) check(infno, mdtrtID, psnNo string, total Fen) error {
+	i := s.SetlInfo.Value
+	if string(i.MdtrtID) != mdtrtID || string(i.PsnNo) != psnNo {
+		return fmt.Errorf("%s: visit or person differs: %w", infno, ErrMismatch)
+	}
+	amounts, err := i.Amounts()
+	if err != nil {
+		return fmt.Errorf("%s: %w", infno, err)
+	}
+	if amounts.Total != total {
+		return fmt.Errorf("%s: %w", infno, &SumsError{Identity: 5, Row: -1, Field: "medfee_sumamt", Left: amounts.Total, Right: total})
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package settlement
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// xTif is the style of the x-tif headers: SHA-256 over time-stamp, token,
+// nonce and the time-stamp again. It does not cover the body.
+type xTif struct {
+	paasid string
+	token  Secret
+	random io.Reader
+}
+
+func newXTif(c Credentials) (Style, error) {
+	if c.ID == "" || c.Secret == "" {
+		return nil, errors.New("needs a paasid and a token")
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	return &xTif{c.ID, c.Secret, c.Random}, nil
+}
+
+func (*xTif) Name() string { return "x-tif" }
+
+func (x *xTif) Sign(m *Message) error {
+	var nonce [16]byte
+	if _, err := io.ReadFull(x.random, nonce[:]); err != nil {
+		return fmt.Errorf("x-tif: nonce: %w", err)
+	}
+	timestamp := strconv.FormatInt(m.Now.Unix(), 10)
+	n := hex.EncodeToString(nonce[:])
+	m.Header.Set("x-tif-paasid", x.paasid)
+	m.Header.Set("x-tif-timestamp", timestamp)
+	m.Header.Set("x-tif-nonce", n)
+	m.Header.Set("x-tif-signature", xTifSignature(timestamp, string(x.token), n))
+	return nil
+}
+
+func xTifSignature(timestamp, token, nonce string) string {
+	sum := sha256.Sum256([]byte(timestamp + token + nonce + timestamp))
+	return hex.EncodeToString(sum[:])
+}
