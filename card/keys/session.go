@@ -51,7 +51,11 @@ func NewSession(a Algorithm, cardKey Key, random []byte) (Session, error) {
 func (s *Session) Algorithm() Algorithm { return s.algorithm }
 
 // Wipe overwrites the session key; the session is of no use afterwards.
-func (s *Session) Wipe() { clear(s.key[:]) }
+func (s *Session) Wipe() {
+	if s.key != nil {
+		clear(s.key[:])
+	}
+}
 
 // Format prints stars, whatever the verb.
 func (s Session) Format(f fmt.State, _ rune) { printStars(f) }
