@@ -1,0 +1,174 @@
+// The visit: registration, what is known of it, and the states in which it
+// waits for the centre or for a person.
+
+import { $, closeDialog, element, fill, openDialog, pair, setText, show, usable } from "./dom.js";
+import { language, moment, named, say, t } from "./language.js";
+import { announce, call, faultInto, forget, isBusy, run } from "./commands.js";
+import { card, model, permits, reader, step, ticket, visit } from "./model.js";
+import { shown } from "./money.js";
+import { openEntry } from "./journal.js";
+
+// The kinds of outpatient visit of the national dictionary (med_type) that a billing desk meets.
+const kinds = ["11", "13", "14", "9901", "51", "1103"];
+
+let redraw = () => {};
+
+export function startVisit(draw) {
+  redraw = draw;
+  $("register").addEventListener("submit", (event) => {
+    event.preventDefault();
+    register();
+  });
+  $("abandon").addEventListener("click", () => {
+    if ($("abandon").getAttribute("aria-disabled") !== "true") openDialog("abandon-dialog", "abandon-cancel");
+  });
+  $("abandon-cancel").addEventListener("click", () => closeDialog("abandon-dialog"));
+  $("abandon-confirm").addEventListener("click", abandon);
+  $("next-patient").addEventListener("click", nextPatient);
+  $("outcome-entry").addEventListener("click", () => {
+    if (visit()?.journal) openEntry(visit().journal);
+  });
+}
+
+export function drawVisit() {
+  const now = visit();
+  const at = step();
+  drawSteps(at);
+  show("visit-idle", !now && at !== "ready");
+  drawRegister(now, at);
+  drawFacts(now, at);
+  drawOutcome(now, at);
+  show("settling", at === "settling");
+  const over = at === "settled" || at === "unknown";
+  show("next-actions", over);
+  usable("next-patient", over);
+  show("visit-actions", Boolean(now) && !over && at !== "settling");
+  show("abandon", permits("abandon"));
+  usable("abandon", model.connected && !isBusy("visit"));
+  if (!permits("abandon")) closeDialog("abandon-dialog");
+}
+
+function drawSteps(at) {
+  const order = ["card", "register", "fees", "trial", "settle"];
+  const reached = { ready: 1, fees: 2, refused: 3, tried: 3, settling: 4, unknown: 4, settled: 5 }[at] ?? 0;
+  fill("steps", [at, language()], () => order.map((name, i) => element("li",
+    { class: i < reached ? "past" : null, "aria-current": i === reached ? "step" : null },
+    element("span", { class: "mark", "aria-hidden": "true" }, i < reached ? "✓" : i + 1), t(`step.${name}`),
+    i < reached ? element("span", { class: "visually-hidden" }, t("step.done")) : null)));
+}
+
+function drawRegister(now, at) {
+  const ready = !now && at === "ready";
+  show("register", ready);
+  if (!ready) {
+    show("register-problem", false);
+    return;
+  }
+  const usual = model.state.counter ?? {};
+  fill("med-type", [kinds, usual.med_type, language()], () => [element("option", { value: "" }, t("register.usual")),
+    ...kinds.map((kind) => element("option", { value: kind }, t(`med_type.${kind}`)))]);
+  const hints = { "department-code": usual.department?.code, "department-name": usual.department?.name, "doctor-code": usual.doctor?.code, "doctor-name": usual.doctor?.name, "diagnosis-code-1": usual.diagnoses?.[0]?.code, "diagnosis-name-1": usual.diagnoses?.[0]?.name };
+  for (const [id, hint] of Object.entries(hints)) $(id).placeholder = hint ?? "";
+  const authenticated = card()?.authenticated === true;
+  const hint = !authenticated ? t("register.blocked") : model.finished ? t("register.finished") : "";
+  show("register-blocked", hint !== "");
+  setText("register-blocked", hint);
+  usable("start-visit", authenticated && model.connected && !isBusy("visit"));
+}
+
+const filled = (id) => $(id).value.normalize("NFKC").trim();
+
+// both reads a code and its name: both or neither.
+function both(code, name) {
+  if (!filled(code) && !filled(name)) return undefined;
+  if (!filled(code) || !filled(name)) throw filled(code) ? name : code;
+  return { code: filled(code), name: filled(name) };
+}
+
+async function register() {
+  if ($("start-visit").getAttribute("aria-disabled") === "true") return;
+  const body = { reader: reader().id };
+  try {
+    body.med_type = filled("med-type") || undefined;
+    body.department = both("department-code", "department-name");
+    body.doctor = both("doctor-code", "doctor-name");
+    const diagnoses = [both("diagnosis-code-1", "diagnosis-name-1"), both("diagnosis-code-2", "diagnosis-name-2")].filter(Boolean);
+    body.diagnoses = diagnoses.length > 0 ? diagnoses : undefined;
+  } catch (missing) {
+    if (typeof missing !== "string") throw missing;
+    $("register-details").open = true;
+    show("register-problem", true);
+    setText("register-problem", t("register.problem"));
+    $(missing).focus();
+    return;
+  }
+  show("register-problem", false);
+  model.dismissed = null;
+  const done = await run("visit", $("start-visit"), () => call("POST", "/v1/visits", body, 180000));
+  if (!done) return;
+  $("register").reset();
+  $("register-details").open = false;
+  announce(t("visit.started"));
+}
+
+function drawFacts(now, at) {
+  show("visit-facts", Boolean(now) && at !== "settled");
+  if (!now) return;
+  const person = now.person ?? {};
+  fill("visit-list", [now.id, now.number, now.mdtrt_id, now.holder, person, now.med_type, now.department, now.doctor, now.diagnoses, language()], () => [
+    pair(t("visit.holder"), say(now.holder?.name) || "—"),
+    pair(t("visit.insurance"), [say(person.insutype), say(person.psn_type)].filter(Boolean).join(" · ") || "—"),
+    pair(t("visit.balance"), person.balance === undefined || person.balance === null || person.balance === "" ? "—" : `${shown(person.balance)} ${t("yuan")}`),
+    pair(t("visit.kind"), say(now.med_type) || "—"),
+    pair(t("visit.department"), named(now.department) || "—"),
+    pair(t("visit.doctor"), named(now.doctor) || "—"),
+    pair(t("visit.diagnoses"), (now.diagnoses ?? []).slice(0, 20).map(named).join("；") || "—"),
+    pair(t("visit.number"), now.number ?? now.id),
+  ]);
+}
+
+// drawOutcome is the panel nobody may overlook: an unknown outcome, sums that
+// disagree, a refusal.
+function drawOutcome(now, at) {
+  const kind = at === "unknown" ? (now.fault?.code === "OC-2203" ? "sums" : "unknown") : at === "refused" ? "refused" : null;
+  show("outcome", kind !== null);
+  if (!kind) return;
+  $("outcome").className = `outcome ${kind === "refused" ? "warn" : "alarm"}`;
+  $("outcome").dataset.kind = kind;
+  setText("outcome-heading", `${kind === "refused" ? "!" : "⚠"} ${t(`outcome.${kind}.heading`)}`);
+  setText("outcome-lead", t(`outcome.${kind}.lead`));
+  faultInto("outcome-fault", now.fault ?? null);
+  const list = (prefix) => [1, 2, 3, 4].map((i) => element("li", null, t(`outcome.${kind}.${prefix}${i}`)));
+  fill("outcome-do", [kind, language()], () => list("do"));
+  fill("outcome-dont", [kind, language()], () => list("dont").slice(0, 3));
+  fill("outcome-facts", [now.id, now.journal, now.number, now.mdtrt_id, now.opened, language()], () => [
+    pair(t("entry.id"), now.journal ?? "—"),
+    pair(t("entry.visit"), now.id),
+    pair(t("visit.number"), now.number ?? "—"),
+    pair(t("entry.mdtrt_id"), now.mdtrt_id ?? "—"),
+    pair(t("entry.opened"), moment(now.opened)),
+  ]);
+  show("outcome-entry", Boolean(now.journal));
+}
+
+async function abandon() {
+  const now = visit();
+  closeDialog("abandon-dialog");
+  if (!now) return;
+  const done = await run("visit", $("abandon"), () => call("DELETE", `/v1/visits/${encodeURIComponent(now.id)}`));
+  if (done) announce(t("abandon.done"));
+}
+
+// nextPatient puts a finished visit away on this page. The service keeps it
+// until the next one starts, so a reload shows it again.
+function nextPatient() {
+  const now = visit();
+  if (!now || !["settled", "unknown"].includes(now.state)) return;
+  model.dismissed = now.id;
+  model.finished = card() ? ticket() : null;
+  model.deleted = null;
+  model.editing = null;
+  for (const area of ["card", "visit"]) forget(area);
+  announce(t("next.announce"));
+  redraw();
+}
