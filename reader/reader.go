@@ -28,6 +28,7 @@
 package reader
 
 import (
+	"bytes"
 	"context"
 
 	"onecard/apdu"
@@ -150,11 +151,18 @@ type SlotState struct {
 	Mute      bool   // the card does not answer to reset
 	InUse     bool   // some program is connected to the card, this one included
 	Exclusive bool   // some program holds it exclusively
+	Stuck     bool   // a call of this program to the reader has not come back since its deadline
 	ATR       []byte // the card's answer to reset; nil where there is none
 	// Insertion numbers the insertions of a driver: it differs for every one,
 	// also where a card was swapped between two looks. 0 while no card is
 	// present.
 	Insertion uint64
+}
+
+// Equal reports whether nothing differs.
+func (s SlotState) Equal(o SlotState) bool {
+	return s.Slot == o.Slot && s.Kind == o.Kind && s.Insertion == o.Insertion && bytes.Equal(s.ATR, o.ATR) &&
+		s.Present == o.Present && s.Mute == o.Mute && s.InUse == o.InUse && s.Exclusive == o.Exclusive && s.Stuck == o.Stuck
 }
 
 // A Snapshot is all of a driver's slots at one moment, sorted by name.

@@ -20,7 +20,7 @@ const (
 	SlotRemoved                  // a reader is gone
 	CardInserted                 // a card is in the slot, mute or not
 	CardRemoved                  // the slot is empty
-	SlotChanged                  // InUse, Exclusive, Mute or the ATR changed; the card is the same
+	SlotChanged                  // InUse, Exclusive, Stuck, Mute or the ATR changed; the card is the same
 	ServiceUp                    // the driver's service runs
 	ServiceDown                  // the driver's service does not run: Err says why
 )
@@ -274,7 +274,7 @@ func difference(from, to driverState) []Event {
 		switch {
 		case cur.Present && cur.Insertion != old.Insertion:
 			events = append(events, Event{Kind: CardInserted, Slot: cur})
-		case there && cur.Insertion == old.Insertion && !same(cur, old):
+		case there && cur.Insertion == old.Insertion && !cur.Equal(old):
 			events = append(events, Event{Kind: SlotChanged, Slot: cur})
 		}
 	}
@@ -287,11 +287,6 @@ func bySlot(slots []SlotState) map[string]SlotState {
 		m[s.Slot] = s
 	}
 	return m
-}
-
-func same(a, b SlotState) bool {
-	return a.Present == b.Present && a.Mute == b.Mute && a.InUse == b.InUse && a.Exclusive == b.Exclusive &&
-		a.Insertion == b.Insertion && bytes.Equal(a.ATR, b.ATR)
 }
 
 // Open connects to the card in a slot that the watcher has seen. The errors are

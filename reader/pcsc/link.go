@@ -1,0 +1,247 @@
+package pcsc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ebfe/scard"
+
+	"onecard/apdu"
+	"onecard/reader"
+)
+
+// removalTime is how long a failed command waits for the watch to say whether the
+// card is gone: pcscd looks at a reader's contact every 0.4 seconds.
+const removalTime = time.Second
+
+// A link is one card session: a context and a connection of its own.
+type link struct {
+	d         *Driver
+	slot      string
+	insertion uint64 // by Watch at the time of opening, 0 where it did not run
+	thread    *thread
+
+	// Of the thread alone.
+	mode    scard.ShareMode
+	context *scard.Context
+	card    *scard.Card
+
+	// Of the owner alone.
+	held bool  // a transaction is open
+	dead error // why the link is useless
+
+	mu  sync.Mutex
+	atr []byte
+	t0  bool
+}
+
+// ATR returns the card's answer to reset.
+func (l *link) ATR() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.atr)
+}
+
+// T0 reports whether a command of case 4 has to leave without its Le; see
+// [reader.T0Link].
+func (l *link) T0() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.t0
+}
+
+// Transmit sends one command; see [reader.Link].
+func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if len(command) < 4 { // the binding panics on none
+		return nil, fmt.Errorf("%w: %d bytes", apdu.ErrCommand, len(command))
+	}
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, transmitTime)
+	defer cancel()
+
+	// The call may outlive this function: it works on copies.
+	call := &transmission{card: l.card, command: bytes.Clone(command)}
+	err := l.do(ctx, reader.ErrStuck, call.run)
+	if call.waits.Load() && errors.Is(err, reader.ErrStuck) {
+		err = fmt.Errorf("%w: %w", reader.ErrBusy, context.DeadlineExceeded)
+		l.dead = err
+	}
+	if err != nil {
+		return nil, l.removed(ctx, err)
+	}
+	return call.answer, nil
+}
+
+// A transmission is one call of SCardTransmit, in the link's thread.
+type transmission struct {
+	card    *scard.Card
+	command []byte
+	answer  []byte
+	waits   atomic.Bool // for another program's transaction
+}
+
+func (t *transmission) run() error {
+	defer clear(t.command) // it may have been a PIN
+	answer, err := t.card.Transmit(t.command)
+	if errors.Is(err, scard.ErrSharingViolation) {
+		// Another program's transaction: pcscd refused the command before the
+		// card saw it, so it may be sent when the transaction is over.
+		t.waits.Store(true)
+		if err = t.card.BeginTransaction(); err == nil {
+			t.waits.Store(false)
+			answer, err = t.card.Transmit(t.command)
+			// Where this fails, so will the next call; the answer stands.
+			_ = t.card.EndTransaction(scard.LeaveCard)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if len(answer) < 2 {
+		// vpcd calls it a success when the card's link is cut.
+		return fmt.Errorf("%w: answer of %d bytes", reader.ErrCardRemoved, len(answer))
+	}
+	// The binding's answer keeps a buffer of 64 KB alive.
+	t.answer = bytes.Clone(answer)
+	return nil
+}
+
+// ready returns why no call can be made.
+func (l *link) ready(ctx context.Context) error {
+	if l.dead != nil {
+		return l.dead
+	}
+	return ctx.Err()
+}
+
+// do lets the thread make a call to the card. It translates the error, reconnects
+// after another program's reset, and remembers what ends the link.
+func (l *link) do(ctx context.Context, late error, f func() error) error {
+	err := l.thread.do(ctx, late, func() error {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, scard.ErrResetCard) || errors.Is(err, scard.ErrUnpoweredCard) {
+			return l.reconnect()
+		}
+		var code scard.Error
+		if errors.As(err, &code) {
+			return talking(err)
+		}
+		return err
+	})
+	switch {
+	case err == nil:
+	case errors.Is(err, reader.ErrCardReset):
+		l.held = false
+	case errors.Is(err, reader.ErrFault), errors.Is(err, reader.ErrBusy) && !l.left():
+	default:
+		l.dead = err
+	}
+	return err
+}
+
+// left reports whether the link's thread was abandoned.
+func (l *link) left() bool {
+	select {
+	case <-l.thread.left:
+		return true
+	default:
+		return false
+	}
+}
+
+// reconnect takes the connection up again after another program's reset. It
+// returns ErrCardReset where that succeeds: what state the card had is lost. It
+// runs in the link's thread.
+func (l *link) reconnect() error {
+	before := l.ATR()
+	if err := l.card.Reconnect(l.mode, scard.ProtocolAny, scard.LeaveCard); err != nil {
+		return talking(err)
+	}
+	if err := l.learn(); err != nil {
+		return err
+	}
+	if !bytes.Equal(before, l.ATR()) {
+		return reader.ErrCardChanged
+	}
+	return reader.ErrCardReset
+}
+
+// removed finds out whether the card is gone after an error that does not say
+// so: pcscd reports a failed exchange before it looks at the contact again.
+func (l *link) removed(ctx context.Context, err error) error {
+	if !errors.Is(err, reader.ErrFault) || l.insertion == 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, removalTime)
+	defer cancel()
+	if l.d.gone(ctx, l.slot, l.insertion) {
+		l.dead = fmt.Errorf("%w: %w", reader.ErrCardRemoved, err)
+		return l.dead
+	}
+	return err
+}
+
+// Begin starts a transaction; see [reader.Link]. A transaction that is open
+// already stays open, and one End ends it.
+func (l *link) Begin(ctx context.Context) error {
+	if err := l.ready(ctx); err != nil {
+		return err
+	}
+	if l.held {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	card := l.card
+	if err := l.do(ctx, reader.ErrBusy, func() error { return card.BeginTransaction() }); err != nil {
+		return err
+	}
+	l.held = true
+	return nil
+}
+
+// End ends the transaction; see [reader.Link].
+func (l *link) End() error {
+	if !l.held {
+		return nil
+	}
+	l.held = false
+	if l.dead != nil {
+		return l.dead
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	card := l.card
+	return l.do(ctx, reader.ErrStuck, func() error { return card.EndTransaction(scard.LeaveCard) })
+}
+
+// Reset resets the card; see [reader.Link].
+func (l *link) Reset(ctx context.Context) error {
+	if err := l.ready(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	return l.do(ctx, reader.ErrStuck, func() error {
+		if err := l.card.Reconnect(l.mode, scard.ProtocolAny, scard.ResetCard); err != nil {
+			return err
+		}
+		return l.learn()
+	})
+}
+
+// Close disconnects; see [reader.Link].
+func (l *link) Close() error {
+	l.thread.stop()
+	return nil
+}
