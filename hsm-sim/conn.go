@@ -27,9 +27,11 @@ type session struct {
 	nc     net.Conn // raw, or TLS on it
 	r      *bufio.Reader
 
-	// stopping ends when the server stops: no more requests. broken ends when
-	// nothing can be written any more.
+	// stopping ends when the server stops: no more requests. leaving ends then
+	// or when the peer sends no more: whatever waits answers now. broken ends
+	// when nothing can be written any more.
 	stopping   context.Context
+	leaving    context.Context
 	broken     context.Context
 	markBroken context.CancelFunc
 
@@ -53,6 +55,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 		log.WithError(err).Warn("TLS failed")
 		return
 	}
+	defer nc.Close()
 	c := &session{
 		server: s, log: log, raw: raw, nc: nc, stopping: ctx,
 		r:     bufio.NewReaderSize(nc, hsm.MaxRequest),
@@ -61,6 +64,9 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	}
 	c.broken, c.markBroken = context.WithCancel(context.Background())
 	defer c.markBroken()
+	var leave context.CancelFunc
+	c.leaving, leave = context.WithCancel(ctx)
+	defer leave()
 	log.Debug("connected")
 
 	var writer sync.WaitGroup
@@ -70,6 +76,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetReadDeadline(time.Now()) })
 	err = c.receive()
 	stop()
+	leave()
 	c.requests.Wait()
 	close(c.out)
 	writer.Wait()
@@ -172,14 +179,14 @@ func (c *session) answer(f hsm.Frame) {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-c.stopping.Done():
+		case <-c.leaving.Done():
 		case <-c.broken.Done():
 		}
 	}
 	if fault.Until != nil {
 		select {
 		case <-fault.Until:
-		case <-c.stopping.Done():
+		case <-c.leaving.Done():
 		case <-c.broken.Done():
 		}
 	}
