@@ -48,8 +48,15 @@ type answerEnvelope struct {
 }
 
 // decodeAnswer reads a complete answer. A refusal is *RefusedError or
-// *HTTPError; whatever does not follow the interface wraps ErrMalformed.
+// *HTTPError; whatever does not follow the interface wraps ErrMalformed. Raw is
+// set in every case.
 func decodeAnswer(infno string, status int, body []byte) (Answer, error) {
+	a, err := readAnswer(infno, status, body)
+	a.Infno, a.Raw = infno, body
+	return a, err
+}
+
+func readAnswer(infno string, status int, body []byte) (Answer, error) {
 	success := status >= 200 && status < 300
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	var e answerEnvelope
@@ -87,7 +94,7 @@ func decodeAnswer(infno string, status int, body []byte) (Answer, error) {
 	default:
 		return Answer{}, fmt.Errorf("%s: infcode is neither 0 nor -1: %w", infno, ErrMalformed)
 	}
-	a := Answer{Infno: infno, RefMsgID: refMsgID, WarnMsg: words(e.WarnMsg), Raw: body}
+	a := Answer{RefMsgID: refMsgID, WarnMsg: words(e.WarnMsg)}
 	output := e.Output
 	if len(output) > 0 && output[0] == '"' {
 		// Some gateways hand the output on as a text.
