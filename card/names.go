@@ -22,7 +22,16 @@ var (
 // trimPadding removes the filling on the right: 00, on 1.0 cards 20, and FF of
 // records that were never written. None of them ends a GB18030 character.
 func trimPadding(b []byte) []byte {
-	return bytes.TrimRight(b, "\x00\x20\xFF")
+	// Not bytes.TrimRight: its cut set is UTF-8.
+	for len(b) > 0 {
+		switch b[len(b)-1] {
+		case 0x00, 0x20, 0xFF:
+			b = b[:len(b)-1]
+		default:
+			return b
+		}
+	}
+	return b
 }
 
 // decodeText reads GB18030 without its padding. With an error, what could be
