@@ -36,7 +36,7 @@
 // exist when they are named. What follows depends on the structure of the file:
 //
 //	variable     {"70": "110", "71": "510100"}: by tag; a tag that the file has
-//	             several times has a list of values, newest rules apart
+//	             several times has a list of values in record order
 //	fixed        [{"18": "110", ...}, ...]: record 1 first
 //	cyclic       [{"sequence": 3, "time": "2026-09-14 10:21:37"}, ...]: newest
 //	             first, fields by name (see fieldNames) or by offset, "@15"

@@ -18,8 +18,7 @@ const (
 	modeTo       = 6 // from the last record to P1
 )
 
-// open finds the EF that an SFI names, 0 being the current EF, and makes it
-// the current one.
+// open finds the EF that an SFI names, 0 being the current EF.
 func (c *Card) open(sfi byte) (*layout, *content, apdu.Status) {
 	switch sfi {
 	case 0:
@@ -35,10 +34,15 @@ func (c *Card) open(sfi byte) (*layout, *content, apdu.Status) {
 	if f == nil {
 		return nil, nil, apdu.StatusNotFound
 	}
-	if c.ses.ef != sfi {
-		c.ses.ef, c.ses.record = sfi, 0
-	}
 	return c.chip.layouts[id], f, apdu.StatusOK
+}
+
+// enterEF makes an EF the current one once a command has been let in, as
+// ISO 7816-4, 7.2.1 wants it for an SFI.
+func (c *Card) enterEF(l *layout) {
+	if c.ses.ef != l.file.SFI {
+		c.ses.ef, c.ses.record = l.file.SFI, 0
+	}
 }
 
 // permits evaluates an access condition against the security state.
@@ -67,6 +71,7 @@ func (c *Card) readRecord(cmd apdu.Command) ([]byte, apdu.Status) {
 	case !c.permits(l.read):
 		return nil, apdu.StatusSecurity
 	}
+	c.enterEF(l)
 	n, ok := c.find(l, f, cmd.P1, mode)
 	if !ok {
 		return nil, apdu.StatusRecordNotFound
@@ -148,7 +153,9 @@ func (c *Card) updateRecord(cmd apdu.Command) ([]byte, apdu.Status) {
 		return nil, apdu.StatusSecurity
 	case len(data) == 0:
 		return nil, apdu.StatusWrongLength
-	case l.file.Structure == profile.CyclicFile:
+	}
+	c.enterEF(l)
+	if l.file.Structure == profile.CyclicFile {
 		return nil, c.appendCyclic(l, cmd, data)
 	}
 	return nil, c.updateLinear(l, f, cmd, data)
@@ -230,6 +237,7 @@ func (c *Card) readBinary(cmd apdu.Command) ([]byte, apdu.Status) {
 	case offset >= len(f.data):
 		return nil, apdu.StatusOffset
 	}
+	c.enterEF(l)
 	n := cmd.Le
 	if n == 0 {
 		n = maxAnswer
@@ -255,6 +263,7 @@ func (c *Card) updateBinary(cmd apdu.Command) ([]byte, apdu.Status) {
 	case offset+len(data) > len(f.data):
 		return nil, apdu.StatusNoRoom
 	}
+	c.enterEF(l)
 	c.put(func(f *content) { copy(f.data[offset:], data) })
 	return nil, apdu.StatusOK
 }
