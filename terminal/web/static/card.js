@@ -69,7 +69,7 @@ function drawHolder(now) {
   const holder = now.holder ?? {};
   setText("holder-name", say(shown?.name ?? holder.name) || "—");
   setText("holder-number", say(shown?.social_security_number ?? holder.social_security_number) || "—");
-  setText("holder-more", [say(shown?.sex ?? holder.sex), shown?.birth_date ? day(say(shown.birth_date)) : say(holder.birth_date)].filter(Boolean).join(" · "));
+  setText("holder-more", [say(shown?.sex_text ?? shown?.sex ?? holder.sex), shown?.birth_date ? day(say(shown.birth_date)) : say(holder.birth_date)].filter(Boolean).join(" · "));
   setText("reveal", t(shown ? "reveal.hide" : "reveal.show"));
   $("reveal").setAttribute("aria-pressed", String(Boolean(shown)));
   setText("reveal-time", shown ? t("reveal.time") : "");
@@ -90,6 +90,7 @@ function drawPIN(at, now) {
   const simulated = at.pinpad === "simulated";
   setText("pin-state", pin.verified ? `✓ ${t("pin.verified")}` : tries === 0 ? `✕ ${t("pin.blocked")}` : `${t("pin.open")}${tries === null ? "" : ` ${t("pin.tries", { n: tries })}`}`);
   $("pin-state").className = pin.verified ? "good-text" : tries !== null && tries <= 2 ? "bad-text" : "";
+  $("pin-state").dataset.verified = String(pin.verified === true);
   show("pin-waiting", waiting);
   setText("pin-waiting", waiting ? `${t("pin.look")}${simulated ? ` ${t("pin.simulated")}` : ""}` : "");
   usable("ask-pin", model.connected && at.pinpad !== "none" && !waiting && !pin.verified && tries !== 0 && !isBusy("card"));

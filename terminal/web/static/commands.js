@@ -88,7 +88,7 @@ export function drawFaults() {
     let fault = faults.get(area) ?? null;
     if (area === "visit" && visit()?.fault) {
       // The published fault outlives a reload; the outcome panel shows it by itself.
-      const own = ["unknown", "refused"].includes(step());
+      const own = step() === "unknown";
       if (!fault && !own) {
         faultInto("visit-fault", visit().fault);
         continue;

@@ -71,7 +71,7 @@ export function sums(now) {
 export function drawFees() {
   const now = visit();
   const at = step();
-  show("fees", now !== null && ["fees", "tried", "refused"].includes(at));
+  show("fees", now !== null && ["fees", "tried"].includes(at));
   if (!now) return;
   const lines = now.lines ?? [];
   const open = permits("lines");
@@ -140,26 +140,24 @@ function stopEditing() {
   $("line-code").focus();
 }
 
-// enter adds the line, or goes to the first field that still needs something.
+// enter goes to the next field, and from the last one that is needed adds the line.
 async function enter() {
   if ($("add-line").getAttribute("aria-disabled") === "true") return;
   const active = fields.indexOf(document.activeElement?.id);
   complete();
   const checked = check(...fields.map((id) => $(id).value));
-  if (!checked.line) {
-    const id = fields[checked.field];
-    // A field not reached yet is the next one to fill in, not an error.
-    if (checked.field > active && !$(id).value.trim()) problem("");
-    else {
-      problem(t(checked.problem));
-      $(id).setAttribute("aria-invalid", "true");
-    }
-    $(id).focus();
+  const wrong = checked.line ? fields.length : checked.field;
+  const next = active === 0 && $("line-name").value.trim() ? 2 : active + 1;
+  if (active >= 0 && wrong >= next && (active < 2 || active === 2 && !$("line-price").value.trim())) {
+    problem("");
+    $(fields[next]).focus();
+    $(fields[next]).select();
     return;
   }
-  if (active >= 0 && active < 2) {
-    $("line-quantity").focus();
-    $("line-quantity").select();
+  if (!checked.line) {
+    problem(t(checked.problem));
+    $(fields[wrong]).setAttribute("aria-invalid", "true");
+    $(fields[wrong]).focus();
     return;
   }
   const now = visit();

@@ -40,7 +40,7 @@ export const permits = (step) => (visit()?.next ?? []).includes(step);
 export function step() {
   if (!model.state) return "none";
   const now = visit();
-  if (now) return { registered: "fees", lines: "fees", tried: "tried", settling: "settling", settled: "settled", unknown: "unknown", refused: "refused" }[now.state] ?? "fees";
+  if (now) return { registered: "fees", lines: "fees", tried: "tried", settling: "settling", settled: "settled", unknown: "unknown" }[now.state] ?? "fees";
   const at = reader();
   if (!at || at.state === "gone" || at.state === "stuck" || at.state === "failed") return "failed";
   return { empty: "waiting", reading: "reading", ready: "ready" }[at.state] ?? "waiting";

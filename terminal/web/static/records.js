@@ -36,7 +36,9 @@ function line(file, record) {
   const value = record.fault
     ? element("span", { class: "bad-text" }, `${record.fault.code} ${say(record.fault.text)}`)
     : record.unset ? element("span", { class: "soft" }, t("records.unset")) : meaning(file, record);
-  return element("div", { "data-tag": record.tag }, element("dt", null, say(record.name) || record.tag), element("dd", null, value));
+  const members = (record.members ?? []).slice(0, mostRecords);
+  const shown = members.length > 0 && !record.fault ? element("dl", { class: "facts" }, ...members.map((member) => line(file, member))) : value;
+  return element("div", { "data-tag": record.tag }, element("dt", null, say(record.name) || record.tag), element("dd", null, shown));
 }
 
 function meaning(file, record) {

@@ -34,7 +34,7 @@ export function drawTrial() {
   const now = visit();
   const at = step();
   const trial = now?.trial ?? null;
-  show("trial", trial !== null && (at === "tried" || at === "refused"));
+  show("trial", trial !== null && at === "tried");
   const agree = now !== null && sums(now).agree;
   const free = model.connected && !isBusy("visit");
   show("run-trial", permits("trial"));

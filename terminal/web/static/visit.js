@@ -2,7 +2,7 @@
 // waits for the centre or for a person.
 
 import { $, closeDialog, element, fill, openDialog, pair, setText, show, usable } from "./dom.js";
-import { language, moment, named, say, t } from "./language.js";
+import { known, language, moment, named, say, t } from "./language.js";
 import { announce, call, faultInto, forget, isBusy, run } from "./commands.js";
 import { card, model, permits, reader, step, ticket, visit } from "./model.js";
 import { shown } from "./money.js";
@@ -50,7 +50,7 @@ export function drawVisit() {
 
 function drawSteps(at) {
   const order = ["card", "register", "fees", "trial", "settle"];
-  const reached = { ready: 1, fees: 2, refused: 3, tried: 3, settling: 4, unknown: 4, settled: 5 }[at] ?? 0;
+  const reached = { ready: 1, fees: 2, tried: 3, settling: 4, unknown: 4, settled: 5 }[at] ?? 0;
   fill("steps", [at, language()], () => order.map((name, i) => element("li",
     { class: i < reached ? "past" : null, "aria-current": i === reached ? "step" : null },
     element("span", { class: "mark", "aria-hidden": "true" }, i < reached ? "✓" : i + 1), t(`step.${name}`),
@@ -65,7 +65,7 @@ function drawRegister(now, at) {
     return;
   }
   const usual = model.state.counter ?? {};
-  fill("med-type", [kinds, usual.med_type, language()], () => [element("option", { value: "" }, t("register.usual")),
+  fill("med-type", [kinds, usual.med_type, language()], () => [element("option", { value: "" }, usual.med_type?.code ? t("register.usual.named", { name: known(`med_type.${usual.med_type.code}`) ? t(`med_type.${usual.med_type.code}`) : say(usual.med_type) }) : t("register.usual")),
     ...kinds.map((kind) => element("option", { value: kind }, t(`med_type.${kind}`)))]);
   const hints = { "department-code": usual.department?.code, "department-name": usual.department?.name, "doctor-code": usual.doctor?.code, "doctor-name": usual.doctor?.name, "diagnosis-code-1": usual.diagnoses?.[0]?.code, "diagnosis-name-1": usual.diagnoses?.[0]?.name };
   for (const [id, hint] of Object.entries(hints)) $(id).placeholder = hint ?? "";
@@ -127,15 +127,15 @@ function drawFacts(now, at) {
   ]);
 }
 
-// drawOutcome is the panel nobody may overlook: an unknown outcome, sums that
-// disagree, a refusal.
+// drawOutcome is the panel nobody may overlook: an unknown outcome, or sums that
+// disagree.
 function drawOutcome(now, at) {
-  const kind = at === "unknown" ? (now.fault?.code === "OC-2203" ? "sums" : "unknown") : at === "refused" ? "refused" : null;
+  const kind = at === "unknown" ? (now.fault?.code === "OC-2203" ? "sums" : "unknown") : null;
   show("outcome", kind !== null);
   if (!kind) return;
-  $("outcome").className = `outcome ${kind === "refused" ? "warn" : "alarm"}`;
+  $("outcome").className = "outcome alarm";
   $("outcome").dataset.kind = kind;
-  setText("outcome-heading", `${kind === "refused" ? "!" : "⚠"} ${t(`outcome.${kind}.heading`)}`);
+  setText("outcome-heading", `⚠ ${t(`outcome.${kind}.heading`)}`);
   setText("outcome-lead", t(`outcome.${kind}.lead`));
   faultInto("outcome-fault", now.fault ?? null);
   const list = (prefix) => [1, 2, 3, 4].map((i) => element("li", null, t(`outcome.${kind}.${prefix}${i}`)));
