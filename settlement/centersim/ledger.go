@@ -27,7 +27,7 @@ import (
 //
 // A line is on the disk before its answer leaves. A last line without its
 // line feed is a booking that was torn by a crash and was never answered: it
-// is cut off. Anything else that does not fit refuses the start.
+// is cut off, and [Center.CutBytes] says so. Anything else that does not fit refuses the start.
 type ledgerLine struct {
 	Seq   int64           `json:"seq"`
 	Prev  string          `json:"prev"`
@@ -105,17 +105,20 @@ func (l *ledger) load(file *os.File, replay func(int64, []byte) error) error {
 	if exposed(info) {
 		return fmt.Errorf("%w: it is readable by others; chmod 600 it", ErrLedger)
 	}
-	r := bufio.NewReaderSize(file, maxLine)
+	r := bufio.NewReader(file)
 	for {
-		text, err := r.ReadSlice('\n')
+		text, err := readLine(r)
 		if errors.Is(err, io.EOF) {
+			if !l.torn(text) {
+				return fmt.Errorf("%w: line %d: not a ledger line", ErrLedger, l.seq+1)
+			}
 			l.cut = int64(len(text))
 			break
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = l.loadLine(text, replay)
 		}
-		if err := l.loadLine(text, replay); err != nil {
+		if err != nil {
 			return fmt.Errorf("%w: line %d: %w", ErrLedger, l.seq+1, err)
 		}
 	}
@@ -131,6 +134,22 @@ func (l *ledger) load(file *os.File, replay func(int64, []byte) error) error {
 		return nil
 	}
 	return syncDir(filepath.Dir(file.Name()))
+}
+
+// readLine reads up to and with the next line feed, at most maxLine bytes; at
+// the end of the file it returns what is left and io.EOF.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > maxLine {
+			return nil, errors.New("it is too long")
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
 }
 
 // syncDir makes the name of a file that was just created survive a power cut.
@@ -168,6 +187,20 @@ func (l *ledger) loadLine(text []byte, replay func(int64, []byte) error) error {
 	}
 	l.seq, l.prev, l.size = line.Seq, line.Sum, l.size+int64(len(text))
 	return nil
+}
+
+// torn tells whether tail, the end of the file without a line feed, can be the
+// beginning of the line that would have come next.
+func (l *ledger) torn(tail []byte) bool {
+	next := ledgerLine{Seq: l.seq + 1, Prev: l.prev}.bytes()
+	head := next[:bytes.Index(next, []byte(`","event"`))]
+	if !bytes.HasPrefix(tail, head[:min(len(head), len(tail))]) {
+		return false
+	}
+	// A whole line that is followed by anything but its line feed was damaged.
+	d := json.NewDecoder(bytes.NewReader(tail))
+	var line ledgerLine
+	return d.Decode(&line) != nil || d.InputOffset() == int64(len(tail))
 }
 
 func (l ledgerLine) bytes() []byte {

@@ -1,0 +1,508 @@
+package centersim
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestWorkedExample plays the visit of docs/centersim.md and holds every
+// number of its tables against the answers.
+func TestWorkedExample(t *testing.T) {
+	text, err := os.ReadFile("../../docs/centersim.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, ok := strings.Cut(string(text), "<!-- worked example -->")
+	if !ok {
+		t.Fatal("docs/centersim.md has no worked example")
+	}
+	example, _, _ = strings.Cut(example, "<!-- end -->")
+	fees, split := []fee{}, [][]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` [^|]*\\| ([0-9.]+) \\| ([0-9.]+) \\| ([0-9.]+) \\| ([0-9.]+) \\| ([0-9.]+) \\| ([0-9.]+) \\| ([0-9.]+) \\|$").FindAllStringSubmatch(example, -1) {
+		fees = append(fees, fee{m[1], m[2], m[3], m[4]})
+		split = append(split, m[5:9])
+	}
+	want := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| ([a-z_]+) \\| ([0-9.]+) \\|").FindAllStringSubmatch(example, -1) {
+		want[m[1]] = m[2]
+	}
+	if len(fees) < 4 || len(want) < 10 {
+		t.Fatalf("the worked example has %d fee lines and %d amounts", len(fees), len(want))
+	}
+
+	d := newDesk(start(t, Config{}))
+	d.signIn(t)
+	v := d.register(t, "张三", "MZ0001")
+	o := d.call(t, "2204", v.area, v.feeInput("B1", fees...))
+	for i, l := range o["result"].([]any) {
+		line := record(l.(map[string]any))
+		for n, name := range []string{"fulamt_ownpay_amt", "overlmt_amt", "preselfpay_amt", "inscp_scp_amt"} {
+			if a, err := line.amount(name); err != nil || a.yuan() != split[i][n] {
+				t.Errorf("line %d: %s = %s, the document says %s", i+1, name, a.yuan(), split[i][n])
+			}
+		}
+	}
+	info := setlinfo(d.call(t, "2207", v.area, v.settleInput("B1", sumsOf(t, o), true)))
+	checkIdentities(t, info)
+	for name, amount := range want {
+		if a, err := info.amount(name); err != nil || a.yuan() != amount {
+			t.Errorf("%s = %v, the document says %s", name, info[name], amount)
+		}
+	}
+}
+
+// TestVisit plays a visit of each person at the paths of their own.
+func TestVisit(t *testing.T) {
+	for _, name := range []string{"欧阳海燕", "张三", "王秀英"} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(start(t, Config{}))
+			d.signIn(t)
+			p, id := d.patient(name)
+			w := d.post(paths["1101"], encode(d.envelope("1101", "", msg{"data": id})))
+			var a struct {
+				Infcode int
+				ErrMsg  *string `json:"err_msg"`
+				Refmsg  string  `json:"inf_refmsgid"`
+				Output  struct {
+					Baseinfo map[string]any
+					Insuinfo []map[string]any
+				}
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Infcode != 0 || len(a.Refmsg) != 30 || a.ErrMsg != nil {
+				t.Fatalf("%v: %s", err, w.Body)
+			}
+			if a.Output.Baseinfo["psn_no"] != p.PsnNo || len(a.Output.Insuinfo) != len(p.Insurance) {
+				t.Errorf("1101 answers %v", a.Output)
+			}
+			v := d.register(t, name, "MZ0001")
+			o := d.call(t, "2204", v.area, v.feeInput("B1", fee{"001102000010000-110200001", "15", "1", "15"}, fee{"XA10BBG024A001010190006", "2.3", "28", "64.40"}))
+			s := sumsOf(t, o)
+			if s != (sums{Total: 7940, PreSelf: 644, InScope: 7296}) {
+				t.Errorf("split %+v", s)
+			}
+			trial := setlinfo(d.call(t, "2206", v.area, v.settleInput("B1", s, true)))
+			if _, has := trial["setl_id"]; has || trial["setl_time"] != nil {
+				t.Error("a trial with a settlement number or time")
+			}
+			if n := len(d.c.Settlements()); n != 0 {
+				t.Errorf("the trial booked %d settlements", n)
+			}
+			info := setlinfo(d.call(t, "2207", v.area, v.settleInput("B1", s, true)))
+			checkIdentities(t, info)
+			for name, value := range trial {
+				if name != "setl_time" && name != "medins_setl_id" && info[name] != value {
+					t.Errorf("%s: trial %v, settlement %v", name, value, info[name])
+				}
+			}
+			b := d.c.Settlements()
+			if len(b) != 1 || b[0].SetlID != info.text("setl_id") || b[0].MsgID != info.text("medins_setl_id") || b[0].Total != 7940 {
+				t.Errorf("booked %+v", b)
+			}
+			d.refused(t, d.envelope("2207", v.area, v.settleInput("B1", s, true)), "不能重复结算")
+			d.refused(t, d.envelope("2206", v.area, v.settleInput("B1", s, true)), "不能重复结算")
+		})
+	}
+}
+
+// TestYear shows that deductible and ceiling add up over visits, and start
+// again with the year.
+func TestYear(t *testing.T) {
+	k := noon()
+	d := newDesk(start(t, Config{Now: k.now}))
+	settle := func(otp string, ct string, amount string) record {
+		t.Helper()
+		d.signIn(t)
+		v := d.register(t, "王秀英", otp)
+		o := d.call(t, "2204", v.area, v.feeInput("B", fee{"002101000010000-210102015", "70", ct, amount}))
+		return setlinfo(d.call(t, "2207", v.area, v.settleInput("B", sumsOf(t, o), false)))
+	}
+	for _, x := range []struct{ otp, cnt, amount, dedc, fund, cash string }{
+		{"1", "0.5", "35.00", "35.00", "0.00", "35.00"},
+		{"2", "1", "70.00", "15.00", "30.25", "39.75"},        // 55 x 0.55
+		{"3", "12", "840.00", "0.00", "462.00", "378.00"},     // 840 x 0.55
+		{"4", "1", "70.00", "0.00", "7.75", "62.25"},          // what is left of 500
+		{"5", "1", "70.00", "0.00", "0.00", "70.00"},          //
+		{"6", "0.0001", "0.01", "0.00", "0.00", "0.01"},       // 0.007 rounds up
+		{"2027", "2", "140.00", "50.00", "49.50", "90.50"},    // next year: 90 x 0.55
+		{"2027b", "0.1", "7.00", "0.00", "3.85", "3.15"},      //
+		{"2027c", "0.9999", "69.99", "0.00", "38.49", "31.5"}, // 69.993; 38.4945
+	} {
+		if x.otp == "2027" {
+			k.t = k.t.AddDate(1, 0, 0)
+		}
+		info := settle(x.otp, x.cnt, x.amount)
+		checkIdentities(t, info)
+		for name, want := range map[string]string{"act_pay_dedc": x.dedc, "hifp_pay": x.fund, "psn_cash_pay": x.cash} {
+			got, _ := info.amount(name)
+			if w, _ := parseDecimal(want, 2); fen(w) != got {
+				t.Errorf("visit %s: %s = %s, want %s", x.otp, name, got.yuan(), want)
+			}
+		}
+	}
+}
+
+// TestSupplement shows that the second fund pays its share of what the ceiling
+// cut off, and that the account pays no more than it holds.
+func TestSupplement(t *testing.T) {
+	d := newDesk(start(t, Config{}))
+	d.signIn(t)
+	for _, x := range []struct{ name, fund, supplement, account, cash string }{
+		// 20000 - 200 = 19800; x 0.80 = 15840; 5000, and 0.80 of 10840
+		{"欧阳海燕", "5000.00", "8672.00", "1234.56", "5093.44"},
+		// x 0.70 = 13860; 5000; no supplement
+		{"张三", "5000.00", "0", "80.00", "14920.00"},
+	} {
+		v := d.register(t, x.name, x.name)
+		o := d.call(t, "2204", v.area, v.feeInput("B", fee{"001109000010000-110900001", "40", "500", "20000"}))
+		info := setlinfo(d.call(t, "2207", v.area, v.settleInput("B", sumsOf(t, o), true)))
+		checkIdentities(t, info)
+		for name, want := range map[string]string{"hifp_pay": x.fund, "hifob_pay": x.supplement, "acct_pay": x.account, "psn_cash_pay": x.cash, "balc": "0.00"} {
+			if info.text(name) != want {
+				t.Errorf("%s: %s = %v, want %s", x.name, name, info[name], want)
+			}
+		}
+	}
+}
+
+// TestSplit holds the split of single lines against sums done by hand.
+func TestSplit(t *testing.T) {
+	r, err := loadRules(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		code            string
+		price, quantity int64
+		approved        bool
+		full, over      fen
+		pre, in         fen
+	}{
+		{"001102000010000-110200001", 15_000000, 1_0000, false, 0, 0, 0, 1500},      // A, at the ceiling
+		{"001102000010000-110200001", 20_000000, 1_0000, false, 0, 500, 0, 1500},    // A, above it
+		{"XC10AAB026A001010190004", 4_200000, 7_0000, false, 0, 0, 294, 2646},       // B 0.10 of 29.40
+		{"XC10AAB026A001010190004", 5_000000, 7_0000, false, 0, 560, 294, 2646},     // B, 35.00 with 5.60 above
+		{"XC10AAB026A001010190004", 4_150000, 1_0000, false, 0, 0, 42, 373},         // 0.415 rounds up
+		{"XA11GAW037A001010190016", 9_990000, 2_0000, false, 1998, 0, 0, 0},         // C
+		{"XL01EBG030A001010190015", 50_000000, 10_0000, false, 50000, 0, 0, 0},      // limited, not approved
+		{"XL01EBG030A001010190015", 50_000000, 10_0000, true, 0, 1000, 9800, 39200}, // approved
+		{"C1401030020000300003903", 1_005000, 1_0000, false, 0, 0, 20, 81},          // 1.005 is 1.01; 0.202
+		{"T000100123", 160000, 15_5000, false, 0, 0, 0, 248},                        // grams
+	} {
+		l := line{Price: x.price, Quantity: x.quantity, Approved: x.approved}
+		var ok bool
+		if l.Amount, ok = times(x.price, x.quantity); !ok {
+			t.Fatal("overflow")
+		}
+		l.split(r.items[x.code])
+		if l.Full != x.full || l.OverLimit != x.over || l.PreSelf != x.pre || l.InScope != x.in {
+			t.Errorf("%s: %v %v %v %v, want %v %v %v %v", x.code, l.Full, l.OverLimit, l.PreSelf, l.InScope, x.full, x.over, x.pre, x.in)
+		}
+	}
+}
+
+// TestRefusals sends what a centre refuses and looks for its reason.
+func TestRefusals(t *testing.T) {
+	d := newDesk(start(t, Config{}))
+	d.refused(t, d.envelope("1101", "", msg{"data": msg{}}), "[mdtrt_cert_type]")
+	p, id := d.patient("张三")
+	d.refused(t, d.envelope("1101", "", msg{"data": id}), "签到")
+	d.signIn(t)
+	v := d.register(t, "张三", "MZ1")
+	other := d.register(t, "王秀英", "MZ2")
+	visit := fee{"001102000010000-110200001", "15.00", "1", "15.00"}
+	d.call(t, "2204", v.area, v.feeInput("B1", visit))
+	s := sums{Total: 1500, InScope: 1500}
+	reg := v.registerInput("MZ9")
+	line := v.feeInput("B2", visit)["feedetail"].([]msg)[0]
+	two := func(change ...any) msg {
+		second := with(with(line, "feedetl_sn", "B2-2"), change...)
+		return msg{"feedetail": []msg{line, second}}
+	}
+	lines := func(change ...any) msg { return msg{"feedetail": []msg{with(line, change...)}} }
+	pay := v.settleInput("B1", s, false)["data"].(msg)
+	info := v.visitInput()
+	for _, x := range []struct {
+		infno, area string
+		input       any
+		why         string
+	}{
+		{"1101", "", msg{"data": with(id, "card_sn", "410100D15600000500BF7C7A48FB4967")}, "卡识别码card_sn与社会保障卡不符"},
+		{"1101", "", msg{"data": with(id, "card_sn", nil)}, "card_sn不能为空"},
+		{"1101", "", msg{"data": with(id, "mdtrt_cert_no", "A00000012")}, "未查询到"},
+		{"1101", "", msg{"data": with(id, "psn_name", "李四")}, "姓名"},
+		{"1101", "", msg{"data": with(id, "certno", "110101199003074530")}, "证件号码"},
+		{"1101", "", msg{"data": with(id, "mdtrt_cert_type", "02")}, "未查询到"},
+		{"1101", "", msg{"data": with(id, "mdtrt_cert_type", "01")}, "电子凭证"},
+		{"1101", "", msg{"data": with(id, "mdtrt_cert_type", "07")}, "01、02或03"},
+		{"1101", "", msg{"data": with(id, "psn_name", 7)}, "应为文本"},
+		{"1101", "", msg{"data": with(id, "psn_name", strings.Repeat("名", 51))}, "超过50个字符"},
+		{"1101", "", msg{"data": with(id, "begntime", "2026-02-30 00:00:00")}, "yyyy-MM-dd HH:mm:ss"},
+		{"1101", "", msg{"data": []msg{id, id}}, "条数2"},
+		{"1101", "", msg{"data": "x"}, "应为对象或列表"},
+		{"1101", "", msg{}, "缺少节点[data]"},
+		{"1101", "", "x", "[input]"},
+		{"2201", "", msg{"data": reg}, "insuplc_admdvs不能为空"},
+		{"2201", "510100", msg{"data": reg}, "insuplc_admdvs与参保信息不一致"},
+		{"2201", v.area, msg{"data": with(reg, "insutype", "390")}, "参保状态不正常"},
+		{"2201", v.area, msg{"data": with(reg, "psn_type", "12")}, "psn_type"},
+		{"2201", v.area, msg{"data": with(reg, "psn_no", other.p.PsnNo)}, "人员编号"},
+		{"2201", v.area, msg{"data": with(reg, "begntime", "2026-05-20 12:31:00")}, "晚于当前时间"},
+		{"2201", v.area, msg{"data": with(reg, "ipt_otp_no", "MZ2")}, "ipt_otp_no已使用"},
+		{"2203", v.area, with(info, "diseinfo", nil), "缺少节点[diseinfo]"},
+		{"2203", v.area, with(info, "mdtrtinfo", with(info["mdtrtinfo"].(msg), "mdtrt_id", "1")), "未查询到就诊信息"},
+		{"2203", v.area, with(info, "mdtrtinfo", with(info["mdtrtinfo"].(msg), "psn_no", other.p.PsnNo)), "与就诊信息不一致"},
+		{"2203", v.area, with(info, "mdtrtinfo", with(info["mdtrtinfo"].(msg), "med_type", "2101")), "med_type"},
+		{"2203", v.area, with(info, "diseinfo", []msg{with(info["diseinfo"].([]msg)[0], "vali_flag", "0")}), "没有有效的诊断"},
+		{"2203", v.area, with(info, "diseinfo", []msg{info["diseinfo"].([]msg)[0], info["diseinfo"].([]msg)[0]}), "diag_srt_no重复"},
+		{"2203", v.area, with(info, "diseinfo", []msg{with(info["diseinfo"].([]msg)[0], "diag_srt_no", "x")}), "应为数字"},
+		{"2204", v.area, lines("med_list_codg", "X00"), "第1条[B2-1]：医疗目录编码med_list_codg[X00]不在医保目录内"},
+		{"2204", v.area, two("med_list_codg", "X00"), "第2条[B2-2]"},
+		{"2204", v.area, two("mdtrt_id", other.mdtrtID), "mdtrt_id与第1条不一致"},
+		{"2204", v.area, two("chrg_bchno", "B3"), "chrg_bchno与第1条不一致"},
+		{"2204", v.area, two("feedetl_sn", "B2-1"), "feedetl_sn[B2-1]重复"},
+		{"2204", v.area, lines("feedetl_sn", "B1-1"), "feedetl_sn[B1-1]重复"},
+		{"2204", v.area, lines("chrg_bchno", "B1"), "chrg_bchno重复"},
+		{"2204", v.area, lines("cnt", 2), "与单价乘数量30.00不一致"},
+		{"2204", v.area, lines("cnt", -1, "det_item_fee_sumamt", -15), "数量cnt应大于0"},
+		{"2204", v.area, lines("pric", 0, "det_item_fee_sumamt", 0), "单价pric应大于0"},
+		{"2204", v.area, lines("det_item_fee_sumamt", 15.001), "最多2位小数"},
+		{"2204", v.area, lines("pric", json.Number("1e3")), "应为数字"},
+		{"2204", v.area, lines("pric", json.Number("9999999999"), "cnt", json.Number("999999999999"), "det_item_fee_sumamt", 15), "金额超出范围"},
+		{"2204", v.area, lines("cnt", json.Number("1234567890123.5")), "超过16位数字"},
+		{"2204", v.area, lines("hosp_appr_flag", "9"), "hosp_appr_flag"},
+		{"2204", v.area, lines("rx_circ_flag", "x"), "rx_circ_flag"},
+		{"2204", v.area, lines("fee_ocur_time", "2026-05-19 23:59:59"), "早于就诊日期"},
+		{"2204", v.area, lines("fee_ocur_time", "2026-05-20 13:00:00"), "晚于当前时间"},
+		{"2204", v.area, lines("psn_no", other.p.PsnNo), "人员编号psn_no与就诊信息不一致"},
+		{"2204", v.area, msg{"feedetail": []msg{}}, "条数0"},
+		{"2206", v.area, msg{"data": with(pay, "medfee_sumamt", 15.01)}, "[medfee_sumamt]15.01与已上传费用明细的合计15.00不一致"},
+		{"2206", v.area, msg{"data": with(pay, "chrg_bchno", "B7")}, "没有已上传的费用明细"},
+		{"2206", v.area, msg{"data": with(pay, "psn_type", "12")}, "psn_type"},
+		{"2206", v.area, msg{"data": with(pay, "med_type", "13")}, "med_type与就诊信息不一致"},
+		{"2206", v.area, msg{"data": with(pay, "psn_setlway", "02")}, "psn_setlway"},
+		{"2206", v.area, msg{"data": with(pay, "acct_used_flag", "2")}, "共济"},
+		{"2206", v.area, msg{"data": with(pay, "acct_used_flag", "3")}, "acct_used_flag"},
+		{"2207", v.area, msg{"data": with(pay, "inscp_scp_amt", 14.99)}, "[inscp_scp_amt]"},
+		{"2207", v.area, msg{"data": with(pay, "preselfpay_amt", 0.01)}, "[preselfpay_amt]"},
+		{"2207", v.area, msg{"data": with(pay, "overlmt_selfpay", 0.01)}, "[overlmt_selfpay]"},
+		{"2207", v.area, msg{"data": with(pay, "fulamt_ownpay_amt", nil)}, "[fulamt_ownpay_amt]全自费金额不能为空"},
+		{"2207", v.area, msg{"data": with(pay, "mdtrt_id", other.mdtrtID)}, "人员编号psn_no与就诊信息不一致"},
+		{"2207", v.area, msg{"data": with(with(pay, "mdtrt_id", other.mdtrtID), "psn_no", other.p.PsnNo)}, "insuplc_admdvs"},
+		{"2207", other.area, msg{"data": with(with(pay, "mdtrt_id", other.mdtrtID), "psn_no", other.p.PsnNo)}, "人员编号与就诊凭证不一致"},
+		{"2207", v.area, msg{"data": with(pay, "card_sn", "510100D156000005000356767C31A94E")}, "card_sn"},
+		{"2208", v.area, msg{"data": msg{}}, "交易编号[2208]"},
+	} {
+		e := d.envelope(x.infno, x.area, nil)
+		e["input"] = x.input
+		d.refused(t, e, x.why)
+	}
+	ok := d.envelope("1101", "", msg{"data": id})
+	for _, x := range []struct {
+		change []any
+		why    string
+	}{
+		{[]any{"msgid", ""}, "[msgid]"},
+		{[]any{"msgid", strings.Repeat("1", 31)}, "超过30个字符"},
+		{[]any{"mdtrtarea_admvs", "5101"}, "6位数字"},
+		{[]any{"fixmedins_code", "H51"}, "12位"},
+		{[]any{"opter_type", "4"}, "opter_type"},
+		{[]any{"inf_time", "2026/05/20 12:00:00"}, "[inf_time]"},
+		{[]any{"inf_time", "2026-05-20 12:00:00.5"}, "[inf_time]"},
+		{[]any{"sign_no", "1"}, "签到编号无效"},
+		{[]any{"opter", "0002"}, "签到编号无效"},
+		{[]any{"infver", nil}, "[infver]"},
+		{[]any{"infno", "9999"}, "不存在"},
+		{[]any{"infno", "ENVELOPE"}, "超过4个字符"},
+	} {
+		d.refused(t, with(ok, x.change...), x.why)
+	}
+	if _, err := parseTime("2026-05-20 12:00:00"); err != nil {
+		t.Error(err)
+	}
+	if n := len(d.c.Settlements()); n != 0 {
+		t.Errorf("%d settlements were booked by refusals", n)
+	}
+	// Nothing of the refused was booked: the good batch still settles.
+	_ = p
+	d.call(t, "2204", v.area, v.feeInput("B2", visit))
+	d.call(t, "2207", v.area, msg{"data": pay})
+	d.refused(t, d.envelope("2203", v.area, info), "就诊已结算")
+}
+
+func TestSignInLastsADay(t *testing.T) {
+	k := noon()
+	d := newDesk(start(t, Config{Now: k.now}))
+	d.signIn(t)
+	_, id := d.patient("张三")
+	d.call(t, "1101", "", msg{"data": id})
+	k.t = k.t.Add(12 * time.Hour)
+	d.refused(t, d.envelope("1101", "", msg{"data": id}), "签到编号已过期")
+	d.signIn(t)
+	d.call(t, "1101", "", msg{"data": with(id, "mdtrt_cert_type", "02", "mdtrt_cert_no", id["certno"], "card_sn", nil)})
+}
+
+// TestRepeats: what may be repeated after a look-up is not booked twice.
+func TestRepeats(t *testing.T) {
+	d := newDesk(start(t, Config{}))
+	d.signIn(t)
+	v := d.register(t, "张三", "MZ1")
+	o := d.call(t, "2201", v.area, msg{"data": v.registerInput("MZ1")})
+	if o["data"].(map[string]any)["mdtrt_id"] != v.mdtrtID {
+		t.Error("the same out-patient number became another visit")
+	}
+	input := v.feeInput("B1", fee{"001102000010000-110200001", "15.00", "1", "15.00"})
+	first := d.call(t, "2204", v.area, input)
+	if again := d.call(t, "2204", v.area, input); string(encode(again)) != string(encode(first)) {
+		t.Errorf("the same batch answered %v, then %v", first, again)
+	}
+	d.call(t, "2207", v.area, v.settleInput("B1", sumsOf(t, first), false))
+	d.refused(t, d.envelope("2201", v.area, msg{"data": v.registerInput("MZ1")}), "ipt_otp_no已使用")
+}
+
+func TestRepeatedMsgID(t *testing.T) {
+	for _, repeat := range []Repeat{RepeatRefuse, RepeatBook, RepeatSame} {
+		t.Run(string(repeat), func(t *testing.T) {
+			d := newDesk(start(t, Config{Repeat: repeat, Ledger: t.TempDir() + "/l"}))
+			d.signIn(t)
+			v := d.register(t, "张三", "MZ1")
+			o := d.call(t, "2204", v.area, v.feeInput("B1", fee{"001102000010000-110200001", "15.00", "20", "300.00"}))
+			e := d.envelope("2207", v.area, v.settleInput("B1", sumsOf(t, o), true))
+			first := d.send(t, e)
+			switch repeat {
+			case RepeatRefuse:
+				d.refused(t, e, "报文ID重复")
+			case RepeatSame:
+				if second := d.send(t, e); string(encode(second["output"])) != string(encode(first["output"])) {
+					t.Errorf("%v, then %v", first, second)
+				}
+				changed := with(e, "input", v.settleInput("B1", sumsOf(t, o), false))
+				d.refused(t, changed, "报文ID重复")
+			case RepeatBook:
+				second := d.send(t, e)
+				a, b := setlinfo(first["output"].(map[string]any)), setlinfo(second["output"].(map[string]any))
+				checkIdentities(t, b)
+				if a["setl_id"] == b["setl_id"] || b.text("act_pay_dedc") != "0.00" {
+					t.Errorf("not booked again: %v", b)
+				}
+			}
+			want := map[Repeat]int{RepeatRefuse: 1, RepeatSame: 1, RepeatBook: 2}[repeat]
+			if n := len(d.c.Settlements()); n != want {
+				t.Errorf("%d settlements, want %d", n, want)
+			}
+		})
+	}
+}
+
+// TestOutputs holds every answer against the published output fields: what is
+// required is there.
+func TestOutputs(t *testing.T) {
+	d := newDesk(start(t, Config{}))
+	d.signIn(t)
+	answers := map[string]msg{"9001": d.call(t, "9001", "", msg{"signIn": msg{"opter_no": "0001", "mac": "m", "ip": "i"}})}
+	v := d.register(t, "王秀英", "MZ1")
+	answers["1101"] = d.call(t, "1101", "", msg{"data": v.id})
+	answers["2201"] = d.call(t, "2201", v.area, msg{"data": v.registerInput("MZ1")})
+	answers["2204"] = d.call(t, "2204", v.area, v.feeInput("B1", fee{"001102000010000-110200001", "15.00", "20", "300.00"}))
+	answers["2206"] = d.call(t, "2206", v.area, v.settleInput("B1", sumsOf(t, answers["2204"]), false))
+	answers["2207"] = d.call(t, "2207", v.area, v.settleInput("B1", sumsOf(t, answers["2204"]), false))
+	checked := 0
+	for _, row := range strings.Split(strings.TrimSuffix(fieldsTable, "\n"), "\n") {
+		c := strings.Split(row, "\t")
+		if c[1] != "out" || c[0] == "ENVELOPE" || c[7] != "Y" || (c[0] == "2206" && c[3] == "setl_time") {
+			continue
+		}
+		var records []any
+		switch node := answers[c[0]][c[2]].(type) {
+		case map[string]any:
+			records = []any{node}
+		case []any:
+			records = node
+		}
+		if len(records) == 0 {
+			t.Errorf("%s: no node %s", c[0], c[2])
+		}
+		for _, r := range records {
+			checked++
+			if value := r.(map[string]any)[c[3]]; value == nil || value == "" {
+				t.Errorf("%s: %s.%s is %v, but required", c[0], c[2], c[3], value)
+			}
+		}
+	}
+	if checked < 90 {
+		t.Errorf("only %d fields were checked", checked)
+	}
+}
+
+// TestTable: the rows used here are rows of the full table in settlement.
+func TestTable(t *testing.T) {
+	full, err := os.ReadFile("../fields.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.Split(string(full), "\n")
+	for _, row := range strings.Split(strings.TrimSuffix(fieldsTable, "\n"), "\n") {
+		if !slices.Contains(rows, row) {
+			t.Errorf("not in settlement/fields.tsv: %s", row)
+		}
+	}
+}
+
+// TestPeopleHoldTheCards: people.json names the holders of the simulated
+// cards.
+func TestPeopleHoldTheCards(t *testing.T) {
+	r, err := loadRules(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []string{"1.0", "2.0", "3.0"} {
+		b, err := os.ReadFile("../../card/cardsim/images/" + version + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var image struct {
+			Code    string                     `json:"identification_code"`
+			Files   map[string]json.RawMessage `json:"files"`
+			Account struct {
+				Balance fen `json:"balance"`
+			} `json:"medical_account"`
+		}
+		var card, holder map[string]string
+		if err := json.Unmarshal(b, &image); err != nil {
+			t.Fatal(err)
+		}
+		if json.Unmarshal(image.Files["SSSEEF05"], &card) != nil || json.Unmarshal(image.Files["SSSEEF06"], &holder) != nil {
+			t.Fatalf("%s: image without SSSE files", version)
+		}
+		p := r.byCard[card["07"]]
+		if p == nil {
+			t.Errorf("%s: nobody holds the card", version)
+			continue
+		}
+		got := []string{p.Card.IdentificationCode, p.Certno, p.PsnName, p.Gend, p.Naty, p.Brdy}
+		want := []string{image.Code, holder["08"], holder["09"], holder["0A"], holder["0B"], holder["0D"]}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: people.json %v, card %v", version, got, want)
+		}
+		if p.Insurance[0].Balance != image.Account.Balance {
+			t.Errorf("%s: balance %s, card %s", version, p.Insurance[0].Balance.yuan(), image.Account.Balance.yuan())
+		}
+	}
+}
+
+func TestPagesSaySimulator(t *testing.T) {
+	h := start(t, Config{}).Handler()
+	for path, want := range map[string]int{"/": 200, "/healthz": 200, "/elsewhere": 404, callService: 405} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != want || (want == 200 && !strings.Contains(w.Body.String(), "SIMULATOR")) {
+			t.Errorf("GET %s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}

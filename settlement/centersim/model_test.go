@@ -1,0 +1,329 @@
+package centersim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestMoney: whatever is charged, the four parts of every line and of every
+// settlement add up, nobody pays a negative amount, and a bigger in-scope sum
+// never costs the fund less.
+func TestMoney(t *testing.T) {
+	r, err := loadRules(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := slices.Sorted(func(yield func(string) bool) {
+		for code := range r.items {
+			if !yield(code) {
+				return
+			}
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		var lines []line
+		for range rapid.IntRange(1, 20).Draw(t, "lines") {
+			l := line{
+				Price: rapid.Int64Range(1, 2000_000000).Draw(t, "price"), Quantity: rapid.Int64Range(1, 1000_0000).Draw(t, "quantity"),
+				Approved: rapid.Bool().Draw(t, "approved"),
+			}
+			var ok bool
+			if l.Amount, ok = times(l.Price, l.Quantity); !ok {
+				t.Fatal("a small product is out of range")
+			}
+			l.split(r.items[rapid.SampledFrom(codes).Draw(t, "code")])
+			if l.Full+l.OverLimit+l.PreSelf+l.InScope != l.Amount || l.Full < 0 || l.OverLimit < 0 || l.PreSelf < 0 || l.InScope < 0 {
+				t.Fatalf("%+v", l)
+			}
+			lines = append(lines, l)
+		}
+		p := r.policy.Insurance[rapid.SampledFrom([]string{"310", "390"}).Draw(t, "insutype")]
+		before := used{fen(rapid.Int64Range(0, 30000).Draw(t, "deducted")), fen(rapid.Int64Range(0, 600000).Draw(t, "funded"))}
+		balance := fen(rapid.Int64Range(0, 200000).Draw(t, "balance"))
+		also, account := rapid.Bool().Draw(t, "also"), rapid.Bool().Draw(t, "account")
+		s := settlement{sums: sumOf(lines)}
+		s.compute(p, "12", also, before, balance, account)
+		fund := s.Fund + s.Supplement
+		switch {
+		case s.Total != s.Full+s.OverLimit+s.PreSelf+s.InScope, s.Total != fund+s.Person, s.Person != s.Account+s.Cash:
+			t.Fatalf("does not add up: %+v", s)
+		case min(s.Deductible, s.Fund, s.Supplement, s.Account, s.Cash, s.Balance) < 0:
+			t.Fatalf("negative: %+v", s)
+		case s.Fund > s.FundRoom || fund > s.InScope-s.Deductible || s.Balance != balance-s.Account || (!account && s.Account != 0):
+			t.Fatalf("too much: %+v", s)
+		}
+		more := settlement{sums: s.sums}
+		more.InScope += 10000
+		more.Total += 10000
+		more.compute(p, "12", also, before, balance, account)
+		if more.Fund+more.Supplement < fund {
+			t.Fatalf("%v in scope is paid %v, %v is paid %v", s.InScope, fund, more.InScope, more.Fund+more.Supplement)
+		}
+	})
+}
+
+// TestTimes compares the product with one in big steps by hand: long
+// multiplication of the digits.
+func TestTimes(t *testing.T) {
+	for _, x := range []struct {
+		price, quantity string
+		want            string
+	}{
+		{"0.000001", "0.0001", "0.00"}, {"0.01", "0.5", "0.01"}, {"0.01", "0.4999", "0.00"}, {"2.345", "1", "2.35"},
+		{"2.344999", "1", "2.34"}, {"1000000", "9999.9999", "9999999900.00"}, {"9999999999.99", "1", "9999999999.99"},
+		{"9999999999.995", "1", "overflow"}, {"999999999999", "999999999999", "overflow"},
+	} {
+		p, _ := parseDecimal(x.price, priceScale)
+		q, _ := parseDecimal(x.quantity, quantityScale)
+		got, ok := times(p, q)
+		if text := got.yuan(); (ok && text != x.want) || (!ok && x.want != "overflow") {
+			t.Errorf("%s x %s = %s %v, want %s", x.price, x.quantity, text, ok, x.want)
+		}
+	}
+}
+
+// model is what a patient with a pocket calculator would know of a centre.
+type model struct {
+	d       *desk
+	k       *clock
+	ledger  string
+	visits  []*aVisit
+	open    map[string]sums // unsettled batches, "visit/batch"
+	settled []string        // setl_id
+	paid    map[string]fen  // by psn_no, from the account
+	n       int
+}
+
+func (m *model) start(t *rapid.T) {
+	// A desk numbers its msgids within the second from one.
+	m.k.t = m.k.t.Add(time.Second)
+	c, err := New(Config{Ledger: m.ledger, Now: m.k.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.d = newDesk(c)
+	for _, v := range m.visits {
+		v.d = m.d
+	}
+	m.d.signIn(t)
+}
+
+// TestModel plays random visits, restarts and days against the model.
+func TestModel(t *testing.T) {
+	dir := t.TempDir()
+	run := 0
+	rapid.Check(t, func(t *rapid.T) {
+		run++
+		m := &model{k: noon(), ledger: filepath.Join(dir, fmt.Sprint(run)), open: map[string]sums{}, paid: map[string]fen{}}
+		m.start(t)
+		defer func() { m.d.c.Close() }()
+		next := func() string { m.n++; return fmt.Sprint(m.n) }
+		t.Repeat(map[string]func(*rapid.T){
+			"register": func(t *rapid.T) {
+				name := rapid.SampledFrom([]string{"欧阳海燕", "张三", "王秀英"}).Draw(t, "name")
+				m.visits = append(m.visits, m.d.register(t, name, next()))
+			},
+			"fees": func(t *rapid.T) {
+				v := m.anyVisit(t)
+				amount := rapid.IntRange(1, 400000).Draw(t, "amount")
+				code := rapid.SampledFrom([]string{"001102000010000-110200001", "002103000010000-210300001", "XA11GAW037A001010190016"}).Draw(t, "code")
+				y := fen(amount).yuan()
+				b := next()
+				o := m.d.call(t, "2204", v.area, v.feeInput(b, fee{code, y, "1", y}))
+				m.open[v.mdtrtID+"/"+b] = sumsOf(t, o)
+			},
+			"settle": func(t *rapid.T) {
+				v, b, s := m.anyBatch(t)
+				account := rapid.Bool().Draw(t, "account")
+				input := v.settleInput(b, s, account)
+				booked := len(m.d.c.Settlements())
+				trial := setlinfo(m.d.call(t, "2206", v.area, input))
+				if len(m.d.c.Settlements()) != booked {
+					t.Fatal("a trial was booked")
+				}
+				if rapid.Bool().Draw(t, "only a trial") {
+					return
+				}
+				info := setlinfo(m.d.call(t, "2207", v.area, input))
+				checkIdentities(t, info)
+				for name, value := range trial {
+					if name != "setl_time" && name != "medins_setl_id" && info[name] != value {
+						t.Fatalf("%s: trial %v, settlement %v", name, value, info[name])
+					}
+				}
+				if slices.Contains(m.settled, info.text("setl_id")) {
+					t.Fatal("a setl_id twice")
+				}
+				m.settled = append(m.settled, info.text("setl_id"))
+				delete(m.open, v.mdtrtID+"/"+b)
+				a, _ := info.amount("acct_pay")
+				m.paid[v.p.PsnNo] += a
+				m.d.refused(t, m.d.envelope("2207", v.area, input), "不能重复结算")
+			},
+			"restart": func(t *rapid.T) {
+				if err := m.d.c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				m.start(t)
+			},
+			"tomorrow": func(t *rapid.T) {
+				m.k.t = m.k.t.Add(24 * time.Hour)
+				m.d.signIn(t)
+			},
+			"": func(t *rapid.T) {
+				var got []string
+				for _, s := range m.d.c.Settlements() {
+					if s.Total != s.Fund+s.Account+s.Cash {
+						t.Fatalf("%+v", s)
+					}
+					got = append(got, s.SetlID)
+				}
+				if !slices.Equal(got, m.settled) {
+					t.Fatalf("booked %v, answered %v", got, m.settled)
+				}
+				for _, name := range []string{"欧阳海燕", "张三"} {
+					p, id := m.d.patient(name)
+					o := m.d.call(t, "1101", "", msg{"data": id})
+					i := record(o["insuinfo"].([]any)[0].(map[string]any))
+					if b, err := i.amount("balc"); err != nil || b != p.Insurance[0].Balance-m.paid[p.PsnNo] || b < 0 {
+						t.Fatalf("%s has %v, paid %v", name, b, m.paid[p.PsnNo])
+					}
+				}
+			},
+		})
+	})
+}
+
+func (m *model) anyVisit(t *rapid.T) *aVisit {
+	if len(m.visits) == 0 {
+		t.Skip("no visit yet")
+	}
+	return m.visits[rapid.IntRange(0, len(m.visits)-1).Draw(t, "visit")]
+}
+
+func (m *model) anyBatch(t *rapid.T) (*aVisit, string, sums) {
+	if len(m.open) == 0 {
+		t.Skip("nothing to settle")
+	}
+	var keys []string
+	for k := range m.open {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	key := rapid.SampledFrom(keys).Draw(t, "batch")
+	id, batch, _ := strings.Cut(key, "/")
+	for _, v := range m.visits {
+		if v.mdtrtID == id {
+			return v, batch, m.open[key]
+		}
+	}
+	panic("a batch without a visit")
+}
+
+// FuzzRequest: whatever comes, the answer is JSON and nobody falls over; what
+// is booked can be replayed.
+func FuzzRequest(f *testing.F) {
+	c, err := New(Config{Now: noon().now})
+	if err != nil {
+		f.Fatal(err)
+	}
+	d := newDesk(c)
+	_, id := d.patient("张三")
+	f.Add(encode(d.envelope("9001", "", msg{"signIn": msg{"opter_no": "0001", "mac": "m", "ip": "i"}})))
+	f.Add(encode(d.envelope("1101", "", msg{"data": id})))
+	v := &aVisit{d: d, p: c.rules.byCard["A00000011"], id: id, area: "410100", insutype: "310", psnType: "11", mdtrtID: "1410100202605200000003"}
+	f.Add(encode(d.envelope("2201", v.area, msg{"data": v.registerInput("1")})))
+	f.Add(encode(d.envelope("2203", v.area, v.visitInput())))
+	f.Add(encode(d.envelope("2204", v.area, v.feeInput("B", fee{"001102000010000-110200001", "15", "1", "15"}))))
+	f.Add(encode(d.envelope("2206", v.area, v.settleInput("B", sums{Total: 1500, InScope: 1500}, true))))
+	f.Add(encode(d.envelope("2207", v.area, v.settleInput("B", sums{Total: 1500, InScope: 1500}, true))))
+	f.Add([]byte(`{"infno":"2207","input":{"data":[[]]}}`))
+	f.Add([]byte("{}"))
+	if err := c.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		// Without sign-in, or nothing behind it would ever be reached.
+		c, err := New(Config{Now: noon().now, Data: withoutSignIn(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		h := c.Handler()
+		r := httptest.NewRequest(http.MethodPost, callService, strings.NewReader(string(body)))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		var a struct {
+			Infcode *int            `json:"infcode"`
+			ErrMsg  *string         `json:"err_msg"`
+			Output  json.RawMessage `json:"output"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != 200 || a.Infcode == nil {
+			t.Fatalf("%d %q: %v", w.Code, w.Body, err)
+		}
+		if *a.Infcode != 0 && (a.ErrMsg == nil || *a.ErrMsg == "") {
+			t.Fatalf("a refusal without words: %s", w.Body)
+		}
+	})
+}
+
+func withoutSignIn(t *testing.T) fs.FS {
+	b, err := embedded.ReadFile("data/policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = bytes.Replace(b, []byte(`"sign_in_required": true`), []byte(`"sign_in_required": false`), 1)
+	return fstest.MapFS{"policy.json": {Data: b}}
+}
+
+// FuzzDecimal: what is read is written back as the same number.
+func FuzzDecimal(f *testing.F) {
+	for _, s := range []string{"0", "-0.5", "12.340", "1e5", "999999999999999999", "0.000001", ".5", "5."} {
+		f.Add(s, 2)
+	}
+	f.Fuzz(func(t *testing.T, s string, scale int) {
+		if scale < 0 || scale > 6 {
+			return
+		}
+		v, err := parseDecimal(s, scale)
+		if err != nil || v < 0 {
+			return
+		}
+		if again, err := parseDecimal(formatDecimal(v, scale), scale); err != nil || again != v {
+			t.Errorf("%q is %d, written %q, read %d %v", s, v, formatDecimal(v, scale), again, err)
+		}
+	})
+}
+
+// FuzzLedger: no file makes the start fall over.
+func FuzzLedger(f *testing.F) {
+	l := &ledger{prev: noPrev}
+	for range 2 {
+		first := ledgerLine{Seq: l.seq + 1, Prev: l.prev, Event: []byte(`{"infno":"9001","sign_in":{"sign_no":"1","opter_no":"1"}}`)}
+		first.Sum = first.sum()
+		f.Add(first.bytes())
+	}
+	f.Add([]byte("{}\n"))
+	f.Add([]byte(`{"seq":1,"prev":"`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		l := &ledger{prev: noPrev}
+		c := &Center{state: newState(&rules{})}
+		if err := l.loadLine(line, c.replay); err == nil && l.seq != 1 {
+			t.Error("a line was taken and not counted")
+		}
+		l.torn(line)
+	})
+}
