@@ -223,11 +223,11 @@ func (l checklist) split(b []byte, n int) (records []rawRecord, whole bool) {
 		if !l.tags[t.Tag] || n+len(records) >= l.limit {
 			return records, false
 		}
-		rec := rawRecord{number: n + len(records) + 1, tag: t.Tag, value: t.Value}
-		if rec.bytes, err = apdu.AppendSimpleTLV(nil, t); err != nil {
+		whole, err := apdu.AppendSimpleTLV(nil, t)
+		if err != nil {
 			return records, false
 		}
-		records = append(records, rec)
+		records = append(records, rawRecord{number: n + len(records) + 1, tag: t.Tag, value: t.Value, bytes: whole})
 	}
 	return records, err == nil
 }
