@@ -26,7 +26,7 @@ var (
 
 type serveCommand struct {
 	Test           bool          `help:"Use the test keys. Everybody knows them: never with real cards."`
-	Listen         string        `help:"Address to listen on; port 0 chooses a free one." default:"${listen}" placeholder:"ADDR"`
+	Listen         string        `help:"Address to listen on, ${listen} by default; port 0 chooses a free one." default:"${listen}" placeholder:"ADDR"`
 	ReadyFile      string        `help:"Write the address to this file once it is listened on; removed at the end." type:"path" placeholder:"FILE"`
 	TLSCert        string        `name:"tls-cert" help:"Speak TLS with this certificate (PEM)." type:"path" placeholder:"FILE"`
 	TLSKey         string        `name:"tls-key" help:"The certificate's key (PEM)." type:"path" placeholder:"FILE"`

@@ -10,7 +10,7 @@ import (
 )
 
 type statusCommand struct {
-	Addr          []string      `help:"Address of the HSM; several are tried in order." default:"${listen}" placeholder:"ADDR"`
+	Addr          []string      `help:"Address of the HSM, ${listen} by default; several are tried in order." default:"${listen}" placeholder:"ADDR"`
 	Timeout       time.Duration `help:"Longest wait." default:"5s"`
 	TLS           bool          `name:"tls" help:"Speak TLS; implied by the other TLS options."`
 	TLSCA         string        `name:"tls-ca" help:"CA certificates for the HSM's (PEM); the system's without." type:"path" placeholder:"FILE"`
