@@ -34,7 +34,7 @@ func (c *Center) output(e *event) any {
 	case e.Settlement != nil:
 		return c.settlementOutput(e.Settlement)
 	}
-	return object{} // 2203 has no output
+	return object{} // 2202, 2203 and 2205 have no output
 }
 
 // personOutput answers 1101, with what is empty written in the ways in which

@@ -366,6 +366,54 @@ func TestRepeats(t *testing.T) {
 	d.refused(t, d.envelope("2201", v.area, msg{"data": v.registerInput("MZ1")}), "ipt_otp_no已使用")
 }
 
+// TestUndo takes fee lines and a registration back, with a restart between.
+func TestUndo(t *testing.T) {
+	k, name := noon(), t.TempDir()+"/l"
+	c, err := New(Config{Ledger: name, Now: k.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDesk(c)
+	d.signIn(t)
+	v := d.register(t, "张三", "MZ1")
+	visit := fee{"001102000010000-110200001", "15.00", "1", "15.00"}
+	fees := func(batch string) msg { return msg{"mdtrt_id": v.mdtrtID, "psn_no": v.p.PsnNo, "chrg_bchno": batch} }
+	registration := msg{"data": msg{"mdtrt_id": v.mdtrtID, "psn_no": v.p.PsnNo, "ipt_otp_no": "MZ1"}}
+	d.call(t, "2205", v.area, msg{"data": fees("0000")})
+	for _, b := range []string{"B1", "B2", "B3"} {
+		d.call(t, "2204", v.area, v.feeInput(b, visit))
+	}
+	d.refused(t, d.envelope("2205", v.area, msg{"data": fees("B4")}), "没有已上传的费用明细")
+	d.refused(t, d.envelope("2202", v.area, registration), "不能撤销挂号")
+	d.call(t, "2205", v.area, msg{"data": fees("B1")})
+	s := sums{Total: 1500, InScope: 1500}
+	d.refused(t, d.envelope("2207", v.area, v.settleInput("B1", s, true)), "没有已上传的费用明细")
+	d.call(t, "2204", v.area, v.feeInput("B1", visit))
+	d.call(t, "2205", v.area, msg{"data": fees("0000")})
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k.t = k.t.Add(time.Second)
+	d = newDesk(start(t, Config{Ledger: name, Now: k.now}))
+	v.d = d
+	d.signIn(t)
+	d.refused(t, d.envelope("2206", v.area, v.settleInput("B2", s, true)), "没有已上传的费用明细")
+	d.refused(t, d.envelope("2202", v.area, msg{"data": with(registration["data"].(msg), "ipt_otp_no", "MZ2")}), "ipt_otp_no")
+	d.call(t, "2202", v.area, registration)
+	d.refused(t, d.envelope("2202", v.area, registration), "挂号已撤销")
+	d.refused(t, d.envelope("2204", v.area, v.feeInput("B1", visit)), "挂号已撤销")
+	old := v.mdtrtID
+	v = d.register(t, "张三", "MZ1")
+	if v.mdtrtID == old {
+		t.Error("a cancelled visit came back")
+	}
+	d.call(t, "2204", v.area, v.feeInput("B1", visit))
+	d.call(t, "2207", v.area, v.settleInput("B1", s, true))
+	d.refused(t, d.envelope("2205", v.area, msg{"data": fees("B1")}), "已结算")
+	d.call(t, "2205", v.area, msg{"data": fees("0000")})
+	d.refused(t, d.envelope("2202", v.area, msg{"data": msg{"mdtrt_id": v.mdtrtID, "psn_no": v.p.PsnNo, "ipt_otp_no": "MZ1"}}), "不能撤销挂号")
+}
+
 func TestRepeatedMsgID(t *testing.T) {
 	for _, repeat := range []Repeat{RepeatRefuse, RepeatBook, RepeatSame} {
 		t.Run(string(repeat), func(t *testing.T) {

@@ -172,6 +172,12 @@ func TestModel(t *testing.T) {
 				m.paid[v.p.PsnNo] += a
 				m.d.refused(t, m.d.envelope("2207", v.area, input), "不能重复结算")
 			},
+			"take back": func(t *rapid.T) {
+				v, b, s := m.anyBatch(t)
+				m.d.call(t, "2205", v.area, msg{"data": msg{"mdtrt_id": v.mdtrtID, "psn_no": v.p.PsnNo, "chrg_bchno": b}})
+				delete(m.open, v.mdtrtID+"/"+b)
+				m.d.refused(t, m.d.envelope("2207", v.area, v.settleInput(b, s, true)), "没有已上传的费用明细")
+			},
 			"restart": func(t *rapid.T) {
 				if err := m.d.c.Close(); err != nil {
 					t.Fatal(err)

@@ -22,6 +22,9 @@ type event struct {
 	Visit      *visitInfo  `json:"visit,omitempty"`
 	Fees       *fees       `json:"fees,omitempty"`
 	Settlement *settlement `json:"settlement,omitempty"`
+
+	FeesCancel *feesCancel     `json:"fees_cancel,omitempty"`
+	Cancel     *registerCancel `json:"register_cancel,omitempty"`
 }
 
 // opened is the first event of every ledger.
@@ -68,6 +71,15 @@ type fees struct {
 	Lines     []line `json:"feedetail"`
 }
 
+type feesCancel struct {
+	MdtrtID string   `json:"mdtrt_id"`
+	Batches []string `json:"chrg_bchno"`
+}
+
+type registerCancel struct {
+	MdtrtID string `json:"mdtrt_id"`
+}
+
 // visit is what has become of a registration.
 type visit struct {
 	register
@@ -76,6 +88,7 @@ type visit struct {
 	batches     map[string]*batch
 	feedetlSn   map[string]bool
 	settled     bool // any batch
+	cancelled   bool
 }
 
 type batch struct {
@@ -153,6 +166,17 @@ func (s *state) apply(e *event) error {
 		for _, l := range e.Fees.Lines {
 			v.feedetlSn[l.FeedetlSn] = true
 		}
+	case e.FeesCancel != nil:
+		if err := s.applyFeesCancel(e.FeesCancel); err != nil {
+			return err
+		}
+	case e.Cancel != nil:
+		v := s.visits[e.Cancel.MdtrtID]
+		if v == nil || len(v.batches) > 0 {
+			return errors.New("the end of an unknown visit or of one with fee lines")
+		}
+		v.cancelled = true
+		delete(s.byOtp, [2]string{v.institution, v.IptOtpNo})
 	case e.Settlement != nil:
 		if err := s.applySettlement(e.Settlement); err != nil {
 			return err
@@ -161,6 +185,20 @@ func (s *state) apply(e *event) error {
 		return errors.New("an event of unknown kind")
 	}
 	s.byMsgID[[2]string{e.Institution, e.MsgID}] = e
+	return nil
+}
+
+func (s *state) applyFeesCancel(f *feesCancel) error {
+	v := s.visits[f.MdtrtID]
+	for _, number := range f.Batches {
+		if v == nil || v.batches[number] == nil || v.batches[number].setlID != "" {
+			return errors.New("the end of fee lines that are not there or settled")
+		}
+		for _, l := range v.batches[number].Lines {
+			delete(v.feedetlSn, l.FeedetlSn)
+		}
+		delete(v.batches, number)
+	}
 	return nil
 }
 

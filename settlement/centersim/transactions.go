@@ -12,8 +12,10 @@ var paths = map[string]string{
 	"9001": "/fsi/api/signInSignOutService/signIn",
 	"1101": "/fsi/api/fsiPsnInfoService/queryPsnInfo",
 	"2201": "/fsi/api/outpatientDocInfoService/outpatientRregistration",
+	"2202": "/fsi/api/outpatientDocInfoService/outpatientRegistrationCancel",
 	"2203": "/fsi/api/outpatientDocInfoService/outpatientMdtrtinfoUp",
 	"2204": "/fsi/api/outpatientDocInfoService/outpatientFeeListUp",
+	"2205": "/fsi/api/outpatientDocInfoService/outpatientFeeListUpCancel",
 	"2206": "/fsi/api/outpatientSettleService/preSettletment",
 	"2207": "/fsi/api/outpatientSettleService/saveSettletmentV2",
 }
@@ -57,10 +59,18 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 			return e, nil, err
 		}
 		return nil, old, nil
+	case "2202":
+		return e, nil, c.cancelRegister(r, e)
 	case "2203":
 		return e, nil, c.visitInfo(r, e)
 	case "2204":
 		old, err := c.fees(r, e)
+		if err != nil || old == nil {
+			return e, nil, err
+		}
+		return nil, old, nil
+	case "2205":
+		old, err := c.cancelFees(r, e)
 		if err != nil || old == nil {
 			return e, nil, err
 		}
@@ -224,6 +234,8 @@ func (c *Center) visitOf(r *request, d record) (*visit, error) {
 		return nil, refuse("就诊信息不属于该定点医药机构")
 	case v.PsnNo != d.text("psn_no"):
 		return nil, refuse("人员编号psn_no与就诊信息不一致")
+	case v.cancelled:
+		return nil, refuse("挂号已撤销")
 	case !c.rules.byNumber[v.PsnNo].insuredAt(r.insuArea):
 		return nil, refuse("参保地医保区划insuplc_admdvs与参保信息不一致")
 	}
@@ -309,6 +321,57 @@ func (c *Center) fees(r *request, e *event) (old any, err error) {
 	}
 	e.Fees = f
 	return nil, nil
+}
+
+// allUnsettled as chrg_bchno of 2205 means every batch that is not settled.
+const allUnsettled = "0000"
+
+// cancelFees takes back what was uploaded and not settled; all of nothing is
+// nothing and books nothing.
+func (c *Center) cancelFees(r *request, e *event) (old any, err error) {
+	d := r.one("data")
+	v, err := c.visitOf(r, d)
+	if err != nil {
+		return nil, err
+	}
+	number := d.text("chrg_bchno")
+	e.FeesCancel = &feesCancel{MdtrtID: v.MdtrtID}
+	if number != allUnsettled {
+		switch b := v.batches[number]; {
+		case b == nil:
+			return nil, refuse("收费批次号chrg_bchno没有已上传的费用明细")
+		case b.setlID != "":
+			return nil, refuse("该收费批次已结算，不能撤销明细")
+		}
+		e.FeesCancel.Batches = []string{number}
+		return nil, nil
+	}
+	for n, b := range v.batches {
+		if b.setlID == "" {
+			e.FeesCancel.Batches = append(e.FeesCancel.Batches, n)
+		}
+	}
+	if len(e.FeesCancel.Batches) == 0 {
+		return object{}, nil
+	}
+	slices.Sort(e.FeesCancel.Batches)
+	return nil, nil
+}
+
+// cancelRegister takes back a visit that has no fee lines.
+func (c *Center) cancelRegister(r *request, e *event) error {
+	d := r.one("data")
+	v, err := c.visitOf(r, d)
+	switch {
+	case err != nil:
+		return err
+	case d.text("ipt_otp_no") != v.IptOtpNo:
+		return refuse("住院/门诊号ipt_otp_no与挂号信息不一致")
+	case len(v.batches) > 0:
+		return refuse("就诊有费用明细或已结算，不能撤销挂号")
+	}
+	e.Cancel = &registerCancel{MdtrtID: v.MdtrtID}
+	return nil
 }
 
 // feeLine checks and splits one line; problem says why it is refused.
