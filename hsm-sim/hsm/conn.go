@@ -223,18 +223,26 @@ func (cn *conn) write() {
 
 // fail ends the connection; callers that wait learn the cause. Only the first
 // call counts. It does not block.
+//
+// The client forgets the connection before anybody learns that it has failed,
+// so that who tries again does not get it again. A connection that has worked
+// and breaks may be replaced at once, since servers restart and close what is
+// idle; one that broke over its first request, or whose HSM is silent or makes
+// no sense, has its address left alone for a while.
 func (cn *conn) fail(cause error) {
+	cn.client.mu.Lock()
+	defer cn.client.mu.Unlock()
 	cn.mu.Lock()
+	defer cn.mu.Unlock()
 	if cn.cause != nil {
-		cn.mu.Unlock()
 		return
 	}
 	cn.cause = cause
-	waiting := len(cn.flights) > 0 && !errors.Is(cause, errIdle)
+	bad := !errors.Is(cause, errIdle) && len(cn.flights) > 0 && !cn.proven ||
+		errors.Is(cause, errNoAnswer) || errors.Is(cause, ErrProtocol) || errors.Is(cause, ErrRefused)
+	cn.client.forget(cn, bad)
 	close(cn.dead)
-	cn.mu.Unlock()
 	cn.raw.Close()
-	cn.client.dropped(cn, cause, waiting || errors.Is(cause, ErrProtocol) || errors.Is(cause, ErrRefused))
 }
 
 func (cn *conn) failure() error {

@@ -68,15 +68,13 @@ func (c *Client) backOff(e *endpoint, err error) {
 	e.retryAt = c.now().Add(wait*4/5 + rand.N(wait*2/5+1))
 }
 
-// dropped forgets a connection that has failed. Idle ones may be dialled again
-// at once: servers close them, and restart.
-func (c *Client) dropped(cn *conn, err error, busy bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// forget drops a connection that has failed; a bad one makes its address be
+// left alone for a while. Under mu, and the connection's.
+func (c *Client) forget(cn *conn, bad bool) {
 	e := cn.endpoint
 	e.conns = slices.DeleteFunc(e.conns, func(other *conn) bool { return other == cn })
-	if busy && !c.closed {
-		c.backOff(e, err)
+	if bad && !c.closed {
+		c.backOff(e, cn.cause)
 	}
 }
 
