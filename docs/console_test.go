@@ -118,7 +118,7 @@ func TestCommands(t *testing.T) {
 // Every block in a document is of a kind that is checked somehow, or says that
 // it is not: a block that merely looks like a session would never be tried.
 func TestBlocksAreMarked(t *testing.T) {
-	known := map[string]bool{"console": true, "console norun": true, "toml": true, "json": true, "ini": true, "text": true}
+	known := map[string]bool{"console": true, "console norun": true, "toml": true, "json": true, "ini": true, "text": true, "wire": true}
 	for _, file := range documents(t) {
 		for _, b := range blocks(read(t, file)) {
 			if !known[b.info] {
@@ -175,6 +175,56 @@ func TestConsole(t *testing.T) {
 	if ran == 0 {
 		t.Error("no document has a command to run")
 	}
+}
+
+// TestFlagsExist looks up every flag that a document uses with one of the
+// programs, also in blocks that are not run and in indented lines.
+func TestFlagsExist(t *testing.T) {
+	if os.Getenv("ONECARD_DOCS") != "1" {
+		t.Skip("ONECARD_DOCS is not 1; scripts/test-docs runs this")
+	}
+	typed := regexp.MustCompile("(?m)(?:^(?:    |\\$ (?:.*\\| *)?)|`|&& )(onecardd|onecard|hsm-sim)((?: +[^ `|&\n]+)+)")
+	word := regexp.MustCompile(`^[a-z]+$`)
+	looked := 0
+	for _, file := range documents(t) {
+		for _, m := range typed.FindAllStringSubmatch(read(t, file), -1) {
+			var path, flags []string
+			for _, w := range strings.Fields(m[2]) {
+				switch {
+				case strings.HasPrefix(w, "--") && len(w) > 2:
+					name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
+					flags = append(flags, "--"+strings.TrimRight(name, ".,;:)"))
+				case len(flags) == 0 && word.MatchString(w):
+					path = append(path, w)
+				}
+			}
+			if len(flags) == 0 {
+				continue
+			}
+			looked++
+			help := help(t, m[1], path)
+			for _, f := range flags {
+				if !regexp.MustCompile(regexp.QuoteMeta(f) + `(?:[^a-z-]|$)`).MatchString(help) {
+					t.Errorf("%s: %s%s: there is no %s", file, m[1], m[2], f)
+				}
+			}
+		}
+	}
+	if looked < 5 {
+		t.Errorf("only %d command lines with flags found", looked)
+	}
+}
+
+// help is what PROGRAM COMMAND... --help prints.
+func help(t *testing.T, program string, command []string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, filepath.Join("..", "bin", program), append(command, "--help")...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%s %s: %v\n%s", program, strings.Join(command, " "), err, out)
+	}
+	return string(out)
 }
 
 // A demo is a running demonstration and the surroundings of a person who uses
