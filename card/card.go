@@ -89,6 +89,7 @@ type Card struct {
 	issuer        Issuer
 	first         []byte // record 1 of EF05 (the identification code) as read
 	authenticated bool
+	counterfeit   bool // internal authentication gave another answer than the key holder's
 
 	// The card's state as far as this Card has brought it about.
 	lost   bool            // nothing is known; select again and compare

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -137,7 +138,48 @@ func decodeFile(p *profile.Profile, f profile.File, v profile.Version, raws []ra
 		seen[raw.tag]++
 		out.Records = append(out.Records, decodeRecord(p, f, v, raw, seen[raw.tag]))
 	}
+	if f.DF == rootDF && f.EF == "EF06" {
+		joinNames(out.Records)
+	}
 	return out
+}
+
+// joinNames makes one name of the records 09 and 4E: 09 gets the whole, and a
+// character that is cut between the two is no fault of either.
+func joinNames(records []Record) {
+	var name, extension *Record
+	for i := range records {
+		r := &records[i]
+		switch {
+		case r.Tag == "09" && name == nil:
+			name = r
+		case r.Tag == "4E" && extension == nil:
+			extension = r
+		}
+	}
+	if name == nil {
+		return
+	}
+	var rest []byte
+	if extension != nil && !allBytes(trimPadding(extension.Raw), 0) {
+		rest = extension.Raw
+	}
+	text, err := JoinName(name.Raw, rest)
+	if err != nil {
+		return // the fault is marked where it is
+	}
+	name.Value = Value{}
+	if text != "" {
+		name.Value = Value{format: profile.Text, text: text}
+	}
+	for _, r := range []*Record{name, extension} {
+		if r == nil {
+			continue
+		}
+		if bad := (*RecordError)(nil); errors.As(r.Malformed, &bad) && bad.Problem == errText.Error() {
+			r.Malformed = nil
+		}
+	}
 }
 
 func decodeRecord(p *profile.Profile, f profile.File, v profile.Version, raw rawRecord, instance int) Record {

@@ -20,6 +20,9 @@ type Identity struct {
 	// HolderError says why Holder is empty or not complete, nil when it is
 	// complete. On a 3.0 card the holder needs a key holder.
 	HolderError error
+	// Problems are the malformed records of the holder, *RecordError; those of
+	// the issuer are in Issuer.
+	Problems []error
 
 	// Authenticated: the card has passed internal authentication. Only then
 	// may anything be settled with it.
@@ -43,7 +46,7 @@ type Holder struct {
 }
 
 // MarshalJSON returns the members card, holder (left out where it could not be
-// read), holder_error, authenticated and auth_error.
+// read), holder_error, problems, authenticated and auth_error.
 func (id Identity) MarshalJSON() ([]byte, error) {
 	var holder *Holder
 	if id.Holder != (Holder{}) {
@@ -59,9 +62,10 @@ func (id Identity) MarshalJSON() ([]byte, error) {
 		Card          Issuer  `json:"card"`
 		Holder        *Holder `json:"holder,omitempty"`
 		HolderError   string  `json:"holder_error,omitempty"`
+		Problems      []error `json:"problems,omitempty"`
 		Authenticated bool    `json:"authenticated"`
 		AuthError     string  `json:"auth_error,omitempty"`
-	}{id.Issuer, holder, text(id.HolderError), id.Authenticated, text(id.AuthError)})
+	}{id.Issuer, holder, text(id.HolderError), id.Problems, id.Authenticated, text(id.AuthError)})
 }
 
 // keyRKSSSE reads the holder of a 3.0 card.
@@ -92,7 +96,8 @@ func (c *Card) Identity(ctx context.Context, kh KeyHolder) (Identity, error) {
 		if c.lost {
 			return err
 		}
-		id.Holder, id.HolderError = c.holder(f, raws), err
+		id.Holder, id.Problems = c.holder(f, raws)
+		id.HolderError = err
 		return nil
 	}
 	if kh == nil {
@@ -114,6 +119,7 @@ func (c *Card) Identity(ctx context.Context, kh KeyHolder) (Identity, error) {
 	id.AuthError = a.internal
 	id.Authenticated = a.internal == nil
 	c.authenticated = id.Authenticated
+	c.counterfeit = errors.Is(a.internal, ErrNotGenuine)
 	switch {
 	case free && (!id.Authenticated || !isSecurity(id.HolderError)):
 		return id, nil
@@ -143,19 +149,16 @@ func isSecurity(err error) bool {
 }
 
 // holder decodes the records of EF06.
-func (c *Card) holder(f profile.File, raws []rawRecord) Holder {
+func (c *Card) holder(f profile.File, raws []rawRecord) (Holder, []error) {
 	file := decodeFile(c.profile, f, c.issuer.Specification, raws)
 	var h Holder
-	var name, extension []byte
-	for i, r := range file.Records {
+	for _, r := range file.Records {
 		text := r.Value.String()
 		switch r.Tag {
 		case "08":
 			h.SocialSecurityNumber = text
 		case "09":
-			name = raws[i].value
-		case "4E":
-			extension = raws[i].value
+			h.Name = text
 		case "0A":
 			h.Sex, h.SexText = text, r.Text
 		case "0B":
@@ -166,10 +169,7 @@ func (c *Card) holder(f profile.File, raws []rawRecord) Holder {
 			h.BirthDate = r.Value.Date()
 		}
 	}
-	// What could be read of a name is shown; that it is malformed, the file's
-	// own view says.
-	h.Name, _ = JoinName(name, extension)
-	return h
+	return h, file.Problems()
 }
 
 // subject is what a key holder has to know of this card.
@@ -215,6 +215,7 @@ func (c *Card) authenticate(ctx context.Context, kh KeyHolder, key string, betwe
 		}
 		return outcome{internal: err}
 	}
+	c.counterfeit = false
 	khctx, cancel := context.WithCancel(ctx)
 	internal := start(func() ([8]byte, error) { return kh.InternalAuth(khctx, subject, process, raw) })
 	defer internal.wait()
@@ -321,6 +322,9 @@ func (c *Card) authenticateKey(ctx context.Context, kh KeyHolder, key string) er
 func (c *Card) beginExternal(ctx, khctx context.Context, kh KeyHolder, s keys.Subject, key string, raw *[8]byte) (*pending, error) {
 	if err := c.failed[key]; err != nil {
 		return nil, err
+	}
+	if c.counterfeit {
+		return nil, ErrNotGenuine
 	}
 	if err := c.randomize(raw[:]); err != nil {
 		return nil, err

@@ -143,35 +143,37 @@ func (c *Card) readLinear(ctx context.Context, f profile.File, limit int) ([]raw
 	}
 	wanted := newChecklist(f)
 	var records []rawRecord
-	for {
-		if !gaveData(r.Status) {
-			if r.Status == apdu.StatusRecordNotFound {
-				return records, nil
-			}
-			if mode == modeAll && len(records) > 0 && r.Status != apdu.StatusSecurity {
-				// A card that answers mode 5 from record 1 only.
-				mode = modeOne
-			} else {
-				return records, refused("READ RECORD "+f.ID(), r.Status)
-			}
-		} else if len(r.Data) == 0 {
+	for next := 1; ; {
+		switch {
+		case r.Status == apdu.StatusRecordNotFound:
 			return records, nil
-		} else if mode == modeAll {
-			got, whole := wanted.split(r.Data, len(records))
+		case !gaveData(r.Status) && mode == modeAll && next > 1 && r.Status != apdu.StatusSecurity:
+			// A card that answers mode 5 from record 1 only.
+			mode = modeOne
+		case !gaveData(r.Status):
+			return records, refused("READ RECORD "+f.ID(), r.Status)
+		case len(r.Data) == 0:
+			return records, nil
+		case mode == modeAll:
+			got, whole := wanted.split(r.Data, next)
 			records = append(records, got...)
-			if !whole {
+			next += len(got)
+			if !whole || len(got) == 0 {
 				// Where a length lies, only the card knows where the next
 				// record begins: ask for the rest one by one.
 				mode = modeOne
 			}
-		} else {
-			records = append(records, oneRecord(r.Data, len(records)+1))
+		default:
+			// A record that was never written is nothing to show.
+			if !allBytes(r.Data, 0) && !allBytes(r.Data, 0xFF) {
+				records = append(records, oneRecord(r.Data, next))
+			}
+			next++
 		}
-		n := len(records)
-		if limit > 0 && n >= limit || n >= wanted.limit || wanted.complete(records) {
+		if limit > 0 && len(records) >= limit || next > wanted.limit || wanted.complete(records) {
 			return records, nil
 		}
-		if r, err = c.readRecord(ctx, f, n+1, mode); err != nil {
+		if r, err = c.readRecord(ctx, f, next, mode); err != nil {
 			return records, err
 		}
 	}
@@ -214,20 +216,21 @@ func (l checklist) complete(records []rawRecord) bool {
 	return true
 }
 
-// split reads the records of one mode 5 answer, after the first n of the file.
-// whole is false where it stopped at something that is no record of this file.
-func (l checklist) split(b []byte, n int) (records []rawRecord, whole bool) {
+// split reads the records of one mode 5 answer, the first of which has the
+// given number. whole is false where it stopped at something that is no record
+// of this file.
+func (l checklist) split(b []byte, number int) (records []rawRecord, whole bool) {
 	// ParseSimpleTLV returns with its error what was whole before the fault.
 	list, err := apdu.ParseSimpleTLV(b)
 	for _, t := range list {
-		if !l.tags[t.Tag] || n+len(records) >= l.limit {
+		if !l.tags[t.Tag] || number+len(records) > l.limit {
 			return records, false
 		}
 		whole, err := apdu.AppendSimpleTLV(nil, t)
 		if err != nil {
 			return records, false
 		}
-		records = append(records, rawRecord{number: n + len(records) + 1, tag: t.Tag, value: t.Value, bytes: whole})
+		records = append(records, rawRecord{number: number + len(records), tag: t.Tag, value: t.Value, bytes: whole})
 	}
 	return records, err == nil
 }

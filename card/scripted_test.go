@@ -411,7 +411,7 @@ func FuzzDecodeFile(f *testing.F) {
 		if v1 {
 			v = profile.V10
 		}
-		raws, whole := newChecklist(file).split(b, 0)
+		raws, whole := newChecklist(file).split(b, 1)
 		if !whole {
 			raws = append(raws, oneRecord(b, len(raws)+1))
 		}
