@@ -1,0 +1,286 @@
+// Package daemon puts a terminal service together from its configuration: which
+// drivers, which key holder, which centre. It is wiring and nothing else.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/sirupsen/logrus"
+
+	"onecard/card/cardsim"
+	"onecard/fault"
+	"onecard/hsm-sim/hsm"
+	"onecard/reader"
+	"onecard/reader/pcsc"
+	"onecard/reader/pinpad"
+	"onecard/reader/virtual"
+	"onecard/settlement"
+	"onecard/terminal"
+	"onecard/terminal/api"
+)
+
+// Options are what the command line decides.
+type Options struct {
+	Version string
+	Log     *logrus.Logger
+	// Ready is called with the address once the service answers; may be nil.
+	Ready func(addr string) error
+}
+
+// Run is the daemon: it ends when ctx does.
+func Run(ctx context.Context, cfg terminal.Config, o Options) error {
+	if err := terminal.PrepareStateDir(cfg.StateDir); err != nil {
+		return err
+	}
+	// The journal's lock is the daemon's: who holds it owns the directory.
+	journal, err := settlement.OpenJournal(filepath.Join(cfg.StateDir, "journal.db"), time.Now)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := journal.Close(); err != nil {
+			o.Log.WithError(err).Error("the journal did not close")
+		}
+	}()
+	token, err := readToken(filepath.Join(cfg.StateDir, api.TokenFile))
+	if err != nil {
+		return err
+	}
+	tcp, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w: %w", settlement.ErrAlreadyRunning, err)
+	}
+	defer tcp.Close()
+	socket, err := listenSocket(filepath.Join(cfg.StateDir, api.SocketFile))
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	parts, release, err := newParts(cfg, o)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if cfg.Upstream.URL != "" {
+		if parts.Upstream, err = upstream(cfg, journal); err != nil {
+			return err
+		}
+		defer parts.Upstream.Close()
+	}
+	if cfg.Counter.PriceList != "" {
+		if parts.Prices, err = terminal.LoadPrices(cfg.Counter.PriceList); err != nil {
+			return err
+		}
+	}
+	parts.Journal = journal
+	service := terminal.New(cfg, parts)
+	addr := tcp.Addr().String()
+	server := api.New(service, api.Options{Listen: addr, Token: token, Log: o.Log})
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	serving := make(chan error, 1)
+	go func() {
+		defer stop() // one does not live without the other
+		serving <- server.Serve(ctx, tcp, socket)
+	}()
+	// The listeners take connections already: whoever is told may call.
+	o.Log.WithField("address", "http://"+addr+"/").WithField("version", o.Version).Info("onecardd serves")
+	if o.Ready != nil {
+		if err := o.Ready("http://" + addr + "/"); err != nil {
+			stop()
+			return errors.Join(fmt.Errorf("tell that the service is ready: %w", err), <-serving)
+		}
+	}
+	err = service.Run(ctx)
+	stop()
+	return errors.Join(err, <-serving)
+}
+
+// DirectConfig is the configuration of a tool that opens readers itself.
+func DirectConfig() terminal.Config {
+	return terminal.Config{
+		Readers: []terminal.ReaderConfig{{Kind: "pcsc", Match: "*", Role: "user"}},
+		Keys:    terminal.KeysConfig{Timeout: terminal.Duration(5 * time.Second)},
+		PINPad:  terminal.PINPadConfig{Kind: "none"},
+	}
+}
+
+// DirectParts are the parts of such a tool: readers and keys.
+func DirectParts(cfg terminal.Config, o Options) (terminal.Parts, func(), error) {
+	return newParts(cfg, o)
+}
+
+func newParts(cfg terminal.Config, o Options) (parts terminal.Parts, release func(), err error) {
+	parts = terminal.Parts{Log: o.Log, Now: time.Now, Version: o.Version, Pad: pinpad.None{}}
+	release = func() {}
+	if parts.Drivers, parts.Simulated, err = drivers(cfg, o.Log); err != nil {
+		return parts, release, err
+	}
+	if cfg.PINPad.Kind == "simulated" {
+		parts.Pad, parts.Simulated = pinpad.Simulated{File: cfg.PINPad.PINFile}, true
+	}
+	if len(cfg.Keys.HSM) == 0 {
+		return parts, release, nil
+	}
+	options := []hsm.Option{hsm.WithCallTimeout(time.Duration(cfg.Keys.Timeout))}
+	if cfg.Keys.TLS {
+		tls, err := hsm.LoadTLS(cfg.Keys.CAFile, cfg.Keys.CertFile, cfg.Keys.KeyFile, cfg.Keys.ServerName)
+		if err != nil {
+			return parts, release, fmt.Errorf("keys: %w: %w", terminal.ErrConfig, err)
+		}
+		options = append(options, hsm.WithTLS(tls))
+	}
+	client := hsm.New(cfg.Keys.HSM, options...)
+	parts.Keys = client
+	parts.KeysCheck = func(ctx context.Context) (bool, error) {
+		info, err := client.Info(ctx)
+		return info.TestKeys, err
+	}
+	return parts, client.Close, nil
+}
+
+// drivers returns one driver per kind that the configuration names, virtual
+// slots with their cards in.
+func drivers(cfg terminal.Config, log *logrus.Logger) (list []reader.Driver, simulated bool, err error) {
+	var slots *virtual.Driver
+	hasPCSC := false
+	for i, r := range cfg.Readers {
+		switch r.Kind {
+		case "pcsc":
+			if !hasPCSC {
+				hasPCSC = true
+				list = append(list, pcsc.New())
+			}
+		case "virtual":
+			simulated = true
+			if slots == nil {
+				slots = virtual.New()
+				list = append(list, slots)
+			}
+			name := r.Match
+			if strings.ContainsAny(name, "*?") {
+				name = fmt.Sprintf("onecard virtual reader %d", i+1)
+			}
+			image, err := LoadImage(r.Image)
+			if err != nil {
+				return nil, false, fmt.Errorf("reader[%d].image: %w", i, err)
+			}
+			sim, err := cardsim.New(image, cardsim.WithLogger(log))
+			if err != nil {
+				return nil, false, fmt.Errorf("reader[%d].image: %w", i, err)
+			}
+			if err := errors.Join(slots.AddSlot(name), slots.Insert(name, sim)); err != nil {
+				return nil, false, fmt.Errorf("reader[%d]: %w: %w", i, terminal.ErrConfig, err)
+			}
+		}
+	}
+	return list, simulated, nil
+}
+
+// maxImage bounds the file of a card image.
+const maxImage = 4 << 20
+
+// LoadImage reads the image of a simulated card: 1.0, 2.0, 3.0, or a file.
+func LoadImage(name string) (*cardsim.Image, error) {
+	switch name {
+	case "1.0", "2.0", "3.0":
+		return cardsim.Example(name)
+	}
+	info, err := os.Stat(name)
+	if err != nil || info.Size() > maxImage {
+		return nil, fmt.Errorf("card image: missing or larger than %d bytes: %w", maxImage, errImage)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("card image: %w: %w", errImage, err)
+	}
+	return cardsim.ParseImage(text)
+}
+
+var errImage = fault.New(fault.ImageInvalid, "card image not readable")
+
+// credentials are the secrets of a signature style, in a TOML file of their own.
+type credentials struct {
+	PaasID string `toml:"paasid"`
+	Token  string `toml:"token"`
+}
+
+func upstream(cfg terminal.Config, journal *settlement.Journal) (*settlement.Client, error) {
+	var secrets credentials
+	if cfg.Upstream.CredentialsFile != "" {
+		text, err := terminal.ReadSecret(cfg.Upstream.CredentialsFile)
+		if err != nil {
+			return nil, err
+		}
+		if err := toml.Unmarshal(text, &secrets); err != nil {
+			// The error would quote the file.
+			return nil, fmt.Errorf("upstream.credentials_file: paasid and token expected: %w", terminal.ErrConfig)
+		}
+	}
+	style, err := settlement.NewStyle(cfg.Upstream.Style, settlement.Credentials{ID: secrets.PaasID, Secret: settlement.Secret(secrets.Token)})
+	if err != nil {
+		return nil, fmt.Errorf("upstream.style: %w: %w", terminal.ErrConfig, err)
+	}
+	ids, err := settlement.NewMsgIDs(cfg.Institution.Code, journal, time.Now, 0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("institution.code: %w: %w", terminal.ErrConfig, err)
+	}
+	client, err := settlement.NewClient(settlement.Config{
+		URL: cfg.Upstream.URL, Paths: cfg.Upstream.Paths, Style: style, MsgIDs: ids,
+		Institution:  settlement.Institution{Code: cfg.Institution.Code, Name: cfg.Institution.Name, Area: cfg.Institution.Area},
+		Operator:     settlement.Operator{Type: cfg.Operator.Type, No: cfg.Operator.No, Name: cfg.Operator.Name},
+		RecerSysCode: cfg.Upstream.Receiver, Infver: cfg.Upstream.Version,
+		ConnectTimeout: time.Duration(cfg.Upstream.ConnectTimeout), AnswerTimeout: time.Duration(cfg.Upstream.AnswerTimeout),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("upstream: %w: %w", terminal.ErrConfig, err)
+	}
+	return client, nil
+}
+
+// readToken returns the token of the state directory and makes one where there
+// is none yet.
+func readToken(file string) (string, error) {
+	text, err := terminal.ReadSecret(file)
+	switch {
+	case err == nil:
+		if token := strings.TrimSpace(string(text)); len(token) >= 32 {
+			return token, nil
+		}
+		return "", fmt.Errorf("token: shorter than 32 characters: %w", terminal.ErrStateDir)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err
+	}
+	token := api.NewSecret()
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("token: %w: %w", terminal.ErrStateDir, err)
+	}
+	return token, nil
+}
+
+// listenSocket makes the Unix socket, 0600. What an earlier daemon left is
+// removed: the journal's lock says that none runs.
+func listenSocket(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("socket: %w: %w", terminal.ErrStateDir, err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w: %w", terminal.ErrStateDir, err)
+	}
+	// The directory is 0700, so nobody came in between.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("socket: %w: %w", terminal.ErrStateDir, err), l.Close())
+	}
+	return l, nil
+}

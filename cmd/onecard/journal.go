@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"onecard/terminal"
+)
+
+type journalCmd struct {
+	Day     string `help:"Day, yyyy-MM-dd. Default: today."`
+	Outcome string `help:"Only this outcome: intended, done, refused or unknown."`
+	Limit   int    `help:"At most so many entries." default:"200"`
+}
+
+// Run lists the journal of a day.
+func (c *journalCmd) Run(a *app) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	day, err := client.Journal(a.ctx, c.Day, c.Outcome, c.Limit)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		a.json(day)
+		return nil
+	}
+	a.print("%s %s\n", a.say("结算日志", "Journal of"), day.Day)
+	for _, e := range day.Entries {
+		a.print("%6d  %s  %s  %-8s  %10s  %s %s\n", e.ID, e.Opened.Local().Format("15:04:05"), e.Visit, a.outcome(e.Outcome), e.Total, e.Holder, settlementOrFault(a, e))
+	}
+	t := day.Totals
+	a.print("%s %d, %s %d, %s %d; %s %s: %s %s, %s %s, %s %s\n",
+		a.outcome("done"), t.Done, a.outcome("refused"), t.Refused, a.outcome("unknown"), t.Unknown,
+		a.say("已结算合计", "settled"), t.Total, a.say("基金", "fund"), t.Fund, a.say("个人账户", "account"), t.Account, a.say("现金", "cash"), t.Cash)
+	return nil
+}
+
+func settlementOrFault(a *app, e terminal.Entry) string {
+	parts := []string{}
+	if e.SettlementID != "" {
+		parts = append(parts, e.SettlementID)
+	}
+	if e.Fault != nil {
+		parts = append(parts, fmt.Sprintf("%s %s", e.Fault.Code, a.text(e.Fault.Text)))
+	}
+	return strings.Join(parts, " ")
+}
+
+func (a *app) outcome(o string) string {
+	switch o {
+	case "intended":
+		return a.say("处理中", "intended")
+	case "done":
+		return a.say("已结算", "done")
+	case "refused":
+		return a.say("被拒绝", "refused")
+	case "unknown":
+		return a.say("未知", "unknown")
+	}
+	return o
+}

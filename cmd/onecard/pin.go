@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"onecard/fault"
+	"onecard/terminal/api"
+)
+
+type pinCmd struct {
+	Verify pinVerifyCmd `cmd:"" help:"Verify the PIN: typed here, or entered at the PIN pad with --pad."`
+	Tries  pinTriesCmd  `cmd:"" help:"Ask for the tries left without using one."`
+}
+
+type pinVerifyCmd struct {
+	Reader   string `help:"Reader: r1, r2 or its name. Default: the one with a card."`
+	PINStdin bool   `name:"pin-stdin" help:"Read the PIN from standard input."`
+	Pad      bool   `help:"Ask for the PIN at the PIN pad."`
+	directFlags
+}
+
+// Run verifies the PIN. What is typed goes over the Unix socket alone.
+func (c *pinVerifyCmd) Run(a *app) error {
+	var pin []byte
+	if !c.Pad {
+		var err error
+		if c.PINStdin {
+			pin, err = a.readPIN()
+		} else {
+			pin, err = a.typePIN()
+		}
+		if err != nil {
+			return err
+		}
+		defer clear(pin)
+	}
+	return c.with(a, func() (desk, error) { return api.NewSocketClient(a.StateDir), nil }, func(d desk) error {
+		if err := d.VerifyPIN(a.ctx, c.reader(c.Reader), pin); err != nil {
+			return err
+		}
+		if a.JSON {
+			a.json(api.Verified{Verified: true})
+			return nil
+		}
+		a.print("%s\n", a.say("密码正确", "PIN verified"))
+		return nil
+	})
+}
+
+type pinTriesCmd struct {
+	Reader string `help:"Reader: r1, r2 or its name. Default: the one with a card."`
+}
+
+// Run asks for the tries left.
+func (c *pinTriesCmd) Run(a *app) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	p, err := client.PIN(a.ctx, directFlags{}.reader(c.Reader))
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		a.json(p)
+		return nil
+	}
+	if p.TriesLeft != nil {
+		a.print("%s: %d\n", a.say("剩余次数", "Tries left"), *p.TriesLeft)
+	}
+	if p.Verified {
+		a.print("%s\n", a.say("本次插卡已验证密码", "The PIN is verified in this insertion"))
+	}
+	return nil
+}
+
+// errPIN refuses what cannot be a PIN before it goes anywhere.
+var errPIN = fault.New(fault.PINFormat, "not a PIN of 4 to 16 digits")
+
+// readPIN takes the first line of standard input.
+func (a *app) readPIN() ([]byte, error) {
+	line, err := bufio.NewReaderSize(io.LimitReader(a.in, 64), 64).ReadBytes('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read PIN: %w", err)
+	}
+	return checkPIN(line)
+}
+
+// typePIN asks at the terminal without showing what is typed.
+func (a *app) typePIN() ([]byte, error) {
+	tty, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(tty.Fd())) {
+		return nil, fmt.Errorf("standard input is not a terminal; use --pin-stdin: %w", errPIN)
+	}
+	fmt.Fprint(a.errs, a.say("请输入密码: ", "PIN: "))
+	line, err := term.ReadPassword(int(tty.Fd()))
+	fmt.Fprintln(a.errs)
+	if err != nil {
+		return nil, fmt.Errorf("read PIN: %w", err)
+	}
+	return checkPIN(line)
+}
+
+func checkPIN(line []byte) ([]byte, error) {
+	pin := bytes.TrimRight(line, "\r\n")
+	if len(pin) < 4 || len(pin) > 16 {
+		clear(line)
+		return nil, errPIN
+	}
+	for _, c := range pin {
+		if c < '0' || c > '9' {
+			clear(line)
+			return nil, errPIN
+		}
+	}
+	return pin, nil
+}

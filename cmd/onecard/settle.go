@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"onecard/fault"
+	"onecard/terminal"
+)
+
+type settleCmd struct {
+	File string `help:"Visit as JSON: reader, department, doctor, diagnoses, lines. - is standard input." required:""`
+	Yes  bool   `help:"Settle without asking: the payer has agreed to the trial." short:"y"`
+}
+
+// A visitFile is the file of onecard settle: what begins a visit and its lines.
+type visitFile struct {
+	terminal.VisitRequest
+	Lines []terminal.Line `json:"lines"`
+}
+
+var errVisitFile = fault.New(fault.BodyInvalid, "visit file not valid")
+
+// maxVisitFile bounds the file.
+const maxVisitFile = 1 << 20
+
+func readVisit(a *app, name string) (visitFile, error) {
+	var v visitFile
+	in := a.in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return v, fmt.Errorf("visit file: %w: %w", errVisitFile, err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxVisitFile+1))
+	if err != nil || len(text) > maxVisitFile {
+		return v, fmt.Errorf("visit file: unreadable or longer than %d bytes: %w", maxVisitFile, errVisitFile)
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&v); err != nil {
+		return v, fmt.Errorf("visit file: %w: %w", errVisitFile, err)
+	}
+	return v, nil
+}
+
+// Run plays the visit. It asks before it settles, or takes --yes.
+func (c *settleCmd) Run(a *app) error {
+	file, err := readVisit(a, c.File)
+	if err != nil {
+		return err
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	visit, err := client.OpenVisit(a.ctx, file.VisitRequest)
+	if err != nil {
+		return err
+	}
+	giveUp := func(cause error) error { return errors.Join(cause, client.Abandon(a.ctx, visit.ID)) }
+	if visit, err = client.SetLines(a.ctx, visit.ID, terminal.LinesRequest{Lines: file.Lines}); err != nil {
+		return giveUp(err)
+	}
+	if visit, err = client.Trial(a.ctx, visit.ID); err != nil {
+		return giveUp(err)
+	}
+	if !a.JSON {
+		a.printSplit(visit)
+	}
+	if !c.Yes {
+		if !a.confirm(visit) {
+			return giveUp(silent{errors.New("not agreed")})
+		}
+	}
+	visit, err = client.Settle(a.ctx, visit.ID, terminal.Agreed{Total: visit.Trial.Total, Cash: visit.Trial.Cash})
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		a.json(visit)
+		return nil
+	}
+	r := visit.Receipt
+	a.print("%s %s  %s  %s %s\n", a.say("结算编号", "Settlement"), r.SettlementID, r.Time, a.say("个人账户余额", "account balance"), r.Balance)
+	return nil
+}
+
+func (a *app) confirm(v terminal.Visit) bool {
+	fmt.Fprintf(a.errs, "%s %s %s [y/N] ", a.say("应付现金", "To pay"), v.Trial.Cash, a.say("元，付款人同意结算吗？", "yuan; does the payer agree?"))
+	var answer string
+	if _, err := fmt.Fscanln(a.in, &answer); err != nil {
+		return false
+	}
+	return answer == "y" || answer == "Y" || answer == "是"
+}
+
+func (a *app) printSplit(v terminal.Visit) {
+	a.print("%s %s  %s  %s\n", a.say("就诊", "Visit"), v.ID, v.Holder.Name, v.MdtrtID)
+	for _, l := range v.Lines {
+		a.print("  %-3s %-20s %8s x %8s = %10s\n", l.SN, l.Name, l.Price, l.Quantity, l.Amount)
+	}
+	t := v.Trial
+	row := func(zh, en, yuan string) { a.print("  %s %s\n", a.say(zh, en), yuan) }
+	row("费用总额", "total", t.Total)
+	row("基金支付", "insurance fund pays", t.Fund)
+	row("个人账户支付", "personal account pays", t.Account)
+	row("应付现金", "to pay now", t.Cash)
+}

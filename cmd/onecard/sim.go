@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/sirupsen/logrus"
+
+	"onecard/card/cardsim"
+	"onecard/cmd/internal/daemon"
+	"onecard/fault"
+	"onecard/settlement/centersim"
+)
+
+type simCmd struct {
+	Card   simCardCmd   `cmd:"" help:"A simulated card in a virtual reader of vpcd."`
+	Center simCenterCmd `cmd:"" help:"A simulated insurance centre over HTTP."`
+}
+
+var errSimulator = fault.New(fault.SimulatorListen, "the simulator cannot use this address")
+
+// simulatorLog is a log that a person reads.
+func (a *app) simulatorLog() *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(a.errs)
+	return log
+}
+
+type simCardCmd struct {
+	Image string   `help:"Card image: 1.0, 2.0, 3.0 (synthetic people of onecard), or a file." required:""`
+	Vpcd  string   `help:"Address of vpcd." default:"127.0.0.1:35963"`
+	Quirk []string `help:"A quirk of real cards; may be repeated. --quirk=list shows them."`
+}
+
+// Run is a card until it is told to stop. vpcd may come and go meanwhile.
+func (c *simCardCmd) Run(a *app) error {
+	var quirks []cardsim.Quirk
+	for _, name := range c.Quirk {
+		if name == "list" {
+			for _, q := range cardsim.Quirks() {
+				a.print("%-24s %s\n", q.Quirk, q.Description)
+			}
+			return nil
+		}
+		q, err := cardsim.ParseQuirk(name)
+		if err != nil {
+			return err
+		}
+		quirks = append(quirks, q)
+	}
+	image, err := daemon.LoadImage(c.Image)
+	if err != nil {
+		return err
+	}
+	log := a.simulatorLog()
+	card, err := cardsim.New(image, cardsim.WithQuirks(quirks...), cardsim.WithLogger(log))
+	if err != nil {
+		return err
+	}
+	// Scripts read the first line and take its last word.
+	a.print("%s %s\n", a.say("模拟卡（测试密钥，虚构人员，切勿用于真实业务）连接", "simulated card with TEST KEYS and a synthetic person, never for real business, connects to"), c.Vpcd)
+	if err := cardsim.ServeVPCD(a.ctx, c.Vpcd, card); err != nil && a.ctx.Err() == nil {
+		return fmt.Errorf("vpcd: %w: %w", errSimulator, err)
+	}
+	return nil
+}
+
+type simCenterCmd struct {
+	Listen string   `help:"Address to listen on; port 0 chooses one." default:"127.0.0.1:8760"`
+	Style  string   `help:"Signature style: none or x-tif." enum:"none,x-tif" default:"none"`
+	Tokens string   `help:"With x-tif: file of callers, one paasid = token a line, mode 0600." type:"path"`
+	Ledger string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
+	Data   string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
+	Repeat string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
+	Fault  []string `help:"A fault to order, such as 2207:drop-after; may be repeated (docs/centersim.md)."`
+}
+
+// callPath is the one endpoint of the interface.
+const callPath = "/fsi/api/rsfComIfsService/callService"
+
+// Run is a centre until it is told to stop.
+func (c *simCenterCmd) Run(a *app) error {
+	log := a.simulatorLog()
+	config := centersim.Config{
+		Style: c.Style, Ledger: c.Ledger, Repeat: centersim.Repeat(c.Repeat),
+		Logf: func(format string, args ...any) { log.Infof(format, args...) },
+	}
+	if c.Data != "" {
+		config.Data = os.DirFS(c.Data)
+	}
+	for _, text := range c.Fault {
+		f, err := centersim.ParseFault(text)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errSimulator, err)
+		}
+		config.Faults = append(config.Faults, f)
+	}
+	if c.Style == centersim.StyleXTif {
+		if c.Tokens == "" {
+			return fmt.Errorf("style x-tif needs --tokens: %w", errSimulator)
+		}
+		var err error
+		if config.Tokens, err = centersim.ReadTokens(c.Tokens); err != nil {
+			return fmt.Errorf("tokens: %w: %w", errSimulator, err)
+		}
+	}
+	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !loopback(host) {
+		return fmt.Errorf("listen on a loopback address: %w", errSimulator)
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSimulator, err)
+	}
+	endpoint := "http://" + listener.Addr().String() + callPath
+	// Scripts read the first line and take its last word.
+	a.print("%s %s\n", a.say("模拟医保中心（虚构人员，切勿用于真实业务）地址", "simulated insurance centre with synthetic people, never for real business, at"), endpoint)
+	if err := centersim.Serve(a.ctx, listener, config); err != nil && a.ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", errSimulator, err)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

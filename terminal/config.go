@@ -1,0 +1,401 @@
+package terminal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"onecard/fault"
+)
+
+// The failures of a configuration.
+var (
+	ErrConfig    = fault.New(fault.ConfigInvalid, "configuration not valid")
+	ErrConfigKey = fault.New(fault.ConfigUnknownKey, "unknown key in the configuration")
+	ErrListen    = fault.New(fault.ListenNotLoopback, "listen address is not loopback")
+	ErrExposed   = fault.New(fault.SecretExposed, "credentials file readable by others")
+	ErrStateDir  = fault.New(fault.StateDirUnusable, "state directory not usable")
+)
+
+// A Config is the daemon's one TOML file. Every key is documented in
+// docs/operations.md; a test keeps the two in step. Unknown keys are refused.
+type Config struct {
+	// Listen is the loopback address of the API and the pages.
+	Listen string `toml:"listen"`
+	// StateDir holds token, socket and journal; mode 0700.
+	StateDir string `toml:"state_dir"`
+	// LogLevel is debug, info, warning or error.
+	LogLevel string `toml:"log_level"`
+
+	Readers     []ReaderConfig    `toml:"reader"`
+	Keys        KeysConfig        `toml:"keys"`
+	Upstream    UpstreamConfig    `toml:"upstream"`
+	Institution InstitutionConfig `toml:"institution"`
+	Operator    OperatorConfig    `toml:"operator"`
+	Counter     CounterConfig     `toml:"counter"`
+	PINPad      PINPadConfig      `toml:"pinpad"`
+}
+
+// A ReaderConfig names readers and says what they are for.
+type ReaderConfig struct {
+	// Kind is pcsc, serial or virtual.
+	Kind string `toml:"kind"`
+	// Match is a pattern for the reader's name with * and ?; empty is any.
+	Match string `toml:"match"`
+	// Role is user (the patient's card) or ignore.
+	Role string `toml:"role"`
+	// Image is the card image in a virtual reader: a file, or 1.0, 2.0, 3.0.
+	Image string `toml:"image"`
+}
+
+// KeysConfig says who computes with the root keys.
+type KeysConfig struct {
+	// HSM lists host:port of hardware security modules, tried in order.
+	HSM []string `toml:"hsm"`
+	// TLS speaks TLS to them; CA, certificate and key are PEM files.
+	TLS        bool   `toml:"tls"`
+	CAFile     string `toml:"ca_file"`
+	CertFile   string `toml:"cert_file"`
+	KeyFile    string `toml:"key_file"`
+	ServerName string `toml:"server_name"`
+	// Timeout bounds one computation.
+	Timeout Duration `toml:"timeout"`
+}
+
+// UpstreamConfig is the line to the insurance centre.
+type UpstreamConfig struct {
+	// URL is the one endpoint, or the base of Paths.
+	URL string `toml:"url"`
+	// Paths gives a path per transaction where the region wants that.
+	Paths map[string]string `toml:"paths"`
+	// Style is the signature: none or x-tif.
+	Style string `toml:"style"`
+	// CredentialsFile holds the style's secrets as TOML (paasid, token),
+	// readable by the daemon's user alone.
+	CredentialsFile string `toml:"credentials_file"`
+	// Receiver is recer_sys_code, Version infver, Vendor fixmedins_soft_fcty.
+	Receiver string `toml:"receiver"`
+	Version  string `toml:"version"`
+	Vendor   string `toml:"vendor"`
+	// ConnectTimeout and AnswerTimeout bound one call.
+	ConnectTimeout Duration `toml:"connect_timeout"`
+	AnswerTimeout  Duration `toml:"answer_timeout"`
+}
+
+// InstitutionConfig is the designated institution.
+type InstitutionConfig struct {
+	Code string `toml:"code"` // fixmedins_code, 12 characters
+	Name string `toml:"name"`
+	Area string `toml:"area"` // mdtrtarea_admvs, six digits
+}
+
+// OperatorConfig is who works at the desk.
+type OperatorConfig struct {
+	No   string `toml:"no"`
+	Name string `toml:"name"`
+	Type string `toml:"type"` // opter_type: 1 staff, 2 self-service terminal
+}
+
+// CounterConfig gives what a visit has when the caller says nothing.
+type CounterConfig struct {
+	MedType        string `toml:"med_type"`
+	DepartmentCode string `toml:"department_code"`
+	DepartmentName string `toml:"department_name"`
+	Specialty      string `toml:"specialty"` // caty
+	DoctorCode     string `toml:"doctor_code"`
+	DoctorName     string `toml:"doctor_name"`
+	DiagnosisCode  string `toml:"diagnosis_code"`
+	DiagnosisName  string `toml:"diagnosis_name"`
+	// PriceList is a TAB-separated file: code, name, price.
+	PriceList string `toml:"price_list"`
+}
+
+// PINPadConfig says where a PIN is entered.
+type PINPadConfig struct {
+	// Kind is none or simulated.
+	Kind string `toml:"kind"`
+	// PINFile holds what the simulated pad enters; for demonstrations.
+	PINFile string `toml:"pin_file"`
+}
+
+// A Duration is written as "10s" or "500ms".
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	if v <= 0 || v > 10*time.Minute {
+		return fmt.Errorf("%s is not between 0 and 10 minutes", v)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// maxConfig bounds a configuration file.
+const maxConfig = 1 << 20
+
+// LoadConfig reads and checks a configuration. Relative paths in it are taken
+// from the file's own directory. Errors wrap [ErrConfig], [ErrConfigKey] or
+// [ErrListen] and name key and line.
+func LoadConfig(file string) (Config, error) {
+	text, err := readBounded(file, maxConfig)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w: %w", ErrConfig, err)
+	}
+	return ParseConfig(text, filepath.Dir(file))
+}
+
+// ParseConfig is [LoadConfig] for a text; dir resolves relative paths.
+func ParseConfig(text []byte, dir string) (Config, error) {
+	cfg := Config{
+		Listen:   "127.0.0.1:8750",
+		LogLevel: "info",
+		Keys:     KeysConfig{Timeout: Duration(5 * time.Second)},
+		Upstream: UpstreamConfig{
+			Style: "none", Receiver: "YBXT", Version: "V1.0", Vendor: "onecard",
+			ConnectTimeout: Duration(10 * time.Second), AnswerTimeout: Duration(60 * time.Second),
+		},
+		Operator: OperatorConfig{Type: "1"},
+		Counter:  CounterConfig{MedType: "11"},
+		PINPad:   PINPadConfig{Kind: "none"},
+	}
+	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := dec.Decode(&cfg); err != nil {
+		return Config{}, describeTOML(err)
+	}
+	for _, p := range []*string{&cfg.StateDir, &cfg.Keys.CAFile, &cfg.Keys.CertFile, &cfg.Keys.KeyFile,
+		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.PINPad.PINFile} {
+		*p = under(dir, *p)
+	}
+	if err := cfg.check(); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+func under(dir, p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(dir, p)
+}
+
+// describeTOML names key and line without quoting the file: it may hold what
+// should not be printed.
+func describeTOML(err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) && len(strict.Errors) > 0 {
+		e := strict.Errors[0]
+		row, _ := e.Position()
+		return fmt.Errorf("line %d: %s: %w", row, strings.Join(e.Key(), "."), ErrConfigKey)
+	}
+	var dec *toml.DecodeError
+	if errors.As(err, &dec) {
+		row, col := dec.Position()
+		return fmt.Errorf("line %d, column %d: %s: %w", row, col, strings.Join(dec.Key(), "."), ErrConfig)
+	}
+	return fmt.Errorf("%w: %w", ErrConfig, err)
+}
+
+func (c *Config) check() error {
+	wrong := func(key, why string) error { return fmt.Errorf("%s: %s: %w", key, why, ErrConfig) }
+	if err := checkLoopback(c.Listen); err != nil {
+		return err
+	}
+	if c.StateDir == "" {
+		return wrong("state_dir", "missing")
+	}
+	switch c.LogLevel {
+	case "debug", "info", "warning", "error":
+	default:
+		return wrong("log_level", "debug, info, warning or error")
+	}
+	if len(c.Readers) == 0 {
+		c.Readers = []ReaderConfig{{Kind: "pcsc"}}
+	}
+	for i := range c.Readers {
+		r := &c.Readers[i]
+		key := fmt.Sprintf("reader[%d].", i)
+		switch r.Kind {
+		case "pcsc":
+		case "virtual":
+			if r.Image == "" {
+				return wrong(key+"image", "a virtual reader needs a card image")
+			}
+		case "serial":
+			return wrong(key+"kind", "serial readers are not in this version; pcsc and virtual are")
+		default:
+			return wrong(key+"kind", "pcsc or virtual")
+		}
+		if r.Kind != "virtual" && r.Image != "" {
+			return wrong(key+"image", "only a virtual reader has one")
+		}
+		if r.Match == "" {
+			r.Match = "*"
+		}
+		switch r.Role {
+		case "":
+			r.Role = "user"
+		case "user", "ignore":
+		default:
+			return wrong(key+"role", "user or ignore")
+		}
+	}
+	for i, a := range c.Keys.HSM {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return wrong(fmt.Sprintf("keys.hsm[%d]", i), "host:port expected")
+		}
+	}
+	if !c.Keys.TLS && c.Keys.CAFile+c.Keys.CertFile+c.Keys.KeyFile+c.Keys.ServerName != "" {
+		return wrong("keys.tls", "certificates are given but tls is false")
+	}
+	if (c.Keys.CertFile == "") != (c.Keys.KeyFile == "") {
+		return wrong("keys.cert_file", "cert_file and key_file go together")
+	}
+	if c.Upstream.URL != "" {
+		u, err := url.Parse(c.Upstream.URL)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+			return wrong("upstream.url", "http or https address without credentials expected")
+		}
+		if len(c.Institution.Code) != 12 {
+			return wrong("institution.code", "12 characters expected")
+		}
+		if c.Institution.Name == "" {
+			return wrong("institution.name", "missing")
+		}
+		if !digits(c.Institution.Area, 6) {
+			return wrong("institution.area", "six digits expected")
+		}
+		if c.Operator.No == "" {
+			return wrong("operator.no", "missing")
+		}
+		if c.Operator.Name == "" {
+			return wrong("operator.name", "missing")
+		}
+	}
+	switch c.Upstream.Style {
+	case "none":
+	case "x-tif":
+		if c.Upstream.CredentialsFile == "" {
+			return wrong("upstream.credentials_file", "style x-tif needs paasid and token")
+		}
+	default:
+		return wrong("upstream.style", "none or x-tif")
+	}
+	switch c.PINPad.Kind {
+	case "none":
+	case "simulated":
+		if c.PINPad.PINFile == "" {
+			return wrong("pinpad.pin_file", "the simulated pad needs it")
+		}
+	default:
+		return wrong("pinpad.kind", "none or simulated")
+	}
+	return nil
+}
+
+func digits(s string, n int) bool {
+	if len(s) != n {
+		return false
+	}
+	for i := range n {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func checkLoopback(listen string) error {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("listen: host:port expected: %w", ErrListen)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return fmt.Errorf("listen: %w", ErrListen)
+	}
+	return nil
+}
+
+func readBounded(file string, limit int64) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("not a file of at most %d bytes", limit)
+	}
+	return os.ReadFile(file)
+}
+
+// ReadSecret reads a file of credentials, at most 64 KiB, and refuses one that
+// group or others may read ([ErrExposed]).
+func ReadSecret(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("read credentials: %w: %w", ErrConfig, err)
+	}
+	if exposed(info) {
+		return nil, fmt.Errorf("%s: mode %04o: %w", filepath.Base(file), info.Mode().Perm(), ErrExposed)
+	}
+	text, err := readBounded(file, 64<<10)
+	if err != nil {
+		return nil, fmt.Errorf("read credentials: %w: %w", ErrConfig, err)
+	}
+	return text, nil
+}
+
+// PrepareStateDir makes the directory where it is missing and refuses one that
+// others may enter: it holds the token and personal data.
+func PrepareStateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("%w: %w", ErrStateDir, err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrStateDir, err)
+	}
+	if !info.IsDir() || exposed(info) {
+		return fmt.Errorf("mode %04o, 0700 expected: %w", info.Mode().Perm(), ErrStateDir)
+	}
+	return nil
+}
+
+// wildcard reports whether name fits a pattern with * (any run, also empty) and
+// ? (any one character). Everything else stands for itself: reader names hold
+// brackets.
+func wildcard(pattern, name string) bool {
+	p, n := []rune(pattern), []rune(name)
+	star, mark := -1, 0
+	i, j := 0, 0
+	for j < len(n) {
+		switch {
+		case i < len(p) && p[i] == '*':
+			star, mark = i, j
+			i++
+		case i < len(p) && (p[i] == '?' || p[i] == n[j]):
+			i++
+			j++
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	for i < len(p) && p[i] == '*' {
+		i++
+	}
+	return i == len(p)
+}

@@ -1,0 +1,139 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"onecard/card"
+	"onecard/fault"
+	"onecard/reader"
+	"onecard/settlement"
+)
+
+// ErrClock means that this machine and the insurance centre disagree on the
+// time.
+var ErrClock = fault.New(fault.ClockWrong, "clock wrong")
+
+// clockTolerance is how far this machine's clock may be from the centre's. A
+// gateway refuses signatures from half an hour on; a receipt should not be
+// minutes off either.
+const clockTolerance = 5 * time.Minute
+
+// probeTime bounds one look at the insurance centre.
+const probeTime = 5 * time.Second
+
+// Doctor looks at everything that the desk needs and says in plain words what
+// is wrong. It changes nothing and sends nothing that books.
+func (s *Service) Doctor(ctx context.Context) []Check {
+	check := func(name, zh, en string, err error) Check {
+		return Check{Name: name, OK: err == nil, Text: Text{zh, en}, Fault: Explain(err)}
+	}
+	checks := []Check{check("pcsc", "读卡服务", "the smart-card service", s.watcher.Err())}
+	if s.watcher.Err() == nil {
+		checks = append(checks, s.doctorReaders(check)...)
+	}
+	if s.parts.KeysCheck == nil {
+		checks = append(checks, check("hsm", "密码机", "the HSM", card.ErrNoKeyHolder))
+	} else {
+		kctx, cancel := context.WithTimeout(ctx, probeTime)
+		_, err := s.parts.KeysCheck(kctx)
+		cancel()
+		checks = append(checks, check("hsm", "密码机", "the HSM", err))
+	}
+	skew, known, err := s.probeUpstream(ctx)
+	checks = append(checks, check("upstream", "医保中心", "the insurance centre", err))
+	switch {
+	case !known:
+	case skew.Abs() > clockTolerance:
+		words := fmt.Sprintf("%+d s", int(skew.Seconds()))
+		checks = append(checks, check("clock", "本机时间（与医保中心相比）", "this machine's clock, compared with the centre's", detailed{ErrClock, words}))
+	default:
+		checks = append(checks, check("clock", "本机时间（与医保中心相比）", "this machine's clock, compared with the centre's", nil))
+	}
+	if s.parts.Journal != nil {
+		checks = append(checks, check("journal", "结算日志", "the journal", s.checkFile(ctx)))
+		s.mu.Lock()
+		unknown := s.day.Unknown
+		s.mu.Unlock()
+		if unknown > 0 {
+			words := fmt.Sprintf("%d", unknown)
+			checks = append(checks, check("unknown", "今日结果未知的结算", "settlements of today with unknown outcome", detailed{ErrUnresolved, words}))
+		}
+	}
+	return checks
+}
+
+func (s *Service) doctorReaders(check func(name, zh, en string, err error) Check) []Check {
+	state := s.State()
+	if len(state.Readers) == 0 {
+		return []Check{check("reader", "读卡器", "the card reader", reader.ErrNoReader)}
+	}
+	var checks []Check
+	for _, r := range state.Readers {
+		var err error
+		switch r.State {
+		case ReaderEmpty:
+			err = reader.ErrNoCard
+		case ReaderReady, ReaderReading:
+		default:
+			if r.Fault != nil {
+				err = &publishedFault{*r.Fault}
+			}
+		}
+		checks = append(checks, check("reader "+r.ID, "读卡器 "+r.Name, "reader "+r.Name, err))
+	}
+	return checks
+}
+
+// probeUpstream asks whether anything speaks HTTP at the centre's address, and
+// what time it is there. Any HTTP answer will do: without a transaction there
+// is nothing that a centre must answer well.
+func (s *Service) probeUpstream(ctx context.Context) (skew time.Duration, known bool, err error) {
+	if s.parts.Upstream == nil {
+		return 0, false, ErrNoUpstream
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.cfg.Upstream.URL, nil)
+	if err != nil {
+		return 0, false, fmt.Errorf("probe: %w", settlement.ErrUnreachable)
+	}
+	transport := &http.Transport{DisableKeepAlives: true, TLSHandshakeTimeout: probeTime}
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return 0, false, err
+		}
+		return 0, false, fmt.Errorf("probe: %w", settlement.ErrUnreachable)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)); err != nil {
+		s.parts.Log.WithError(err).Debug("probe: answer cut short")
+	}
+	there, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return 0, false, nil // a centre without a clock in its answers
+	}
+	return s.parts.Now().Sub(there), true, nil
+}
+
+// checkUpstream keeps the conditions upstream and clock.
+func (s *Service) checkUpstream(ctx context.Context) {
+	skew, known, err := s.probeUpstream(ctx)
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	s.health.set(HealthUpstream, err)
+	if !known {
+		return
+	}
+	if skew.Abs() > clockTolerance {
+		err = detailed{ErrClock, fmt.Sprintf("%+d s", int(skew.Seconds()))}
+	}
+	s.health.set(HealthClock, err)
+}

@@ -1,0 +1,120 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"onecard/fault"
+	"onecard/settlement"
+)
+
+// Journal returns the entries of a day (empty: today in China), the latest
+// first, with the day's totals.
+func (s *Service) Journal(ctx context.Context, day, outcome string, limit int) (JournalDay, error) {
+	if s.parts.Journal == nil {
+		return JournalDay{}, ErrNoJournal
+	}
+	if day == "" {
+		day = settlement.FormatDate(s.parts.Now())
+	} else if _, err := time.Parse(settlement.DateLayout, day); err != nil {
+		return JournalDay{}, detailed{ErrDay, "day is yyyy-MM-dd"}
+	}
+	switch settlement.Outcome(outcome) {
+	case "", settlement.Intended, settlement.Done, settlement.Refused, settlement.Unknown:
+	default:
+		return JournalDay{}, detailed{ErrBody, "outcome is intended, done, refused or unknown"}
+	}
+	entries, err := s.parts.Journal.List(ctx, settlement.Filter{Day: day, Outcome: settlement.Outcome(outcome), Limit: limit})
+	if err != nil {
+		return JournalDay{}, err
+	}
+	t, err := s.parts.Journal.Totals(ctx, day)
+	if err != nil {
+		return JournalDay{}, err
+	}
+	d := JournalDay{Day: day, Entries: make([]Entry, 0, len(entries)), Totals: DayTotals{
+		Done: t.Done, Refused: t.Refused, Unknown: t.Unknown,
+		Total: t.Amounts.Total.Yuan(), Fund: t.Amounts.Fund.Yuan(), Account: t.Amounts.Account.Yuan(), Cash: t.Amounts.Cash.Yuan(),
+	}}
+	for _, e := range entries {
+		d.Entries = append(d.Entries, entryDocument(e))
+	}
+	return d, nil
+}
+
+// Entry returns one entry.
+func (s *Service) Entry(ctx context.Context, id int64) (Entry, error) {
+	if s.parts.Journal == nil {
+		return Entry{}, ErrNoJournal
+	}
+	e, err := s.parts.Journal.Get(ctx, id)
+	if err != nil {
+		return Entry{}, err
+	}
+	return entryDocument(e), nil
+}
+
+func entryDocument(e settlement.Entry) Entry {
+	doc := Entry{
+		ID: e.ID, Visit: e.Visit, Transaction: e.Infno, MsgID: e.MsgID, Opened: e.OpenedAt,
+		Outcome: string(e.Outcome),
+		Total:   e.Total.Yuan(), Fund: e.Fund.Yuan(), Account: e.Account.Yuan(), Cash: e.Cash.Yuan(),
+		SettlementID: e.SetlID, MdtrtID: e.MdtrtID, Holder: e.Holder,
+	}
+	if !e.ClosedAt.IsZero() {
+		doc.Closed = &e.ClosedAt
+	}
+	if e.Fault != "" {
+		doc.Fault = entryFault(e)
+	} else if e.Outcome == settlement.Unknown {
+		doc.Fault = Explain(ErrUnresolved)
+	}
+	return doc
+}
+
+// entryFault is the catalogue's sentence for the code that an entry keeps, with
+// the centre's words.
+func entryFault(e settlement.Entry) *Fault {
+	f := Explain(fault.New(e.Fault, e.Note))
+	f.Detail = e.Message
+	return f
+}
+
+// countDay publishes the counts of today.
+func (s *Service) countDay(ctx context.Context) {
+	day := settlement.FormatDate(s.parts.Now())
+	t, err := s.parts.Journal.Totals(ctx, day)
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	s.health.set(HealthJournal, err)
+	if err != nil {
+		s.parts.Log.WithError(err).Error("the journal cannot be read")
+		return
+	}
+	count := DayCount{Day: day, Done: t.Done, Refused: t.Refused, Unknown: t.Unknown}
+	s.mu.Lock()
+	changed := s.day != count
+	s.day = count
+	s.mu.Unlock()
+	if changed {
+		s.pub.changed()
+	}
+}
+
+// checkFile reads the whole journal, for as long as a person waits. One that is
+// too large for that was not found wanting.
+func (s *Service) checkFile(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := s.parts.Journal.Check(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,272 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+
+	"onecard/settlement"
+)
+
+// certSocialCard is mdtrt_cert_type 03, certID psn_cert_type 01.
+const (
+	certSocialCard = "03"
+	certID         = "01"
+)
+
+// OpenVisit begins a visit with the card in a reader: sign in where the day has
+// no sign_no yet (9001), the person and the insurance (1101), registration
+// (2201). The visit is stored before 2201 leaves.
+func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error) {
+	if err := s.canSettle(); err != nil {
+		return Visit{}, err
+	}
+	d, id, err := s.holderOf(ctx, req.Reader)
+	if err != nil {
+		return Visit{}, err
+	}
+	r := record{
+		Visit: Visit{
+			State: VisitOpening, Reader: d.id, Opened: s.parts.Now(),
+			Holder: VisitHolder{MaskName(id.Holder.Name)},
+			Lines:  []Line{}, Total: settlement.Fen(0).Yuan(),
+		},
+		CardNumber: id.Issuer.Number, CardSN: id.Issuer.IdentificationCode,
+		Certno: id.Holder.SocialSecurityNumber, Name: id.Holder.Name,
+		Specialty: s.cfg.Counter.Specialty,
+	}
+	s.fill(&r, req)
+	if err := r.complete(); err != nil {
+		return Visit{}, err
+	}
+	if err := s.person(ctx, &r); err != nil {
+		s.upstreamFailed(err)
+		return Visit{}, err
+	}
+	one, err := s.visits.create(ctx, r)
+	if err != nil {
+		return Visit{}, err
+	}
+	defer one.step.Unlock()
+	registered, err := s.parts.Upstream.Register(ctx, scope(r), settlement.Registration{
+		PsnNo: r.PsnNo, Insutype: r.Person.Insurance.Code, Begntime: settlement.FormatTime(r.Opened),
+		MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
+		PsnCertType: certID, Certno: r.Certno, PsnType: r.Person.Class.Code, PsnName: r.Name,
+		IptOtpNo: one.rec.ID, AtddrNo: r.Doctor.Code, DrName: r.Doctor.Name,
+		DeptCode: r.Department.Code, DeptName: r.Department.Name, Caty: r.Specialty,
+	})
+	if err != nil {
+		s.upstreamFailed(err)
+		s.visits.update(one, func(r *record) { r.State, r.Fault = VisitClosed, Explain(err) })
+		return Visit{}, errors.Join(err, s.visits.store(ctx, one))
+	}
+	s.health.set(HealthUpstream, nil)
+	s.visits.update(one, func(r *record) { r.State, r.MdtrtID = VisitRegistered, string(registered.MdtrtID) })
+	if err := s.visits.store(ctx, one); err != nil {
+		return Visit{}, err
+	}
+	s.visits.show(one)
+	return one.view(), nil
+}
+
+// fill takes over what the caller said and the configured rest.
+func (s *Service) fill(r *record, req VisitRequest) {
+	defaults := s.defaults()
+	r.MedType = defaults.MedType
+	if req.MedType != "" {
+		r.MedType = s.coded("med_type", req.MedType)
+	}
+	r.Department, r.Doctor, r.Diagnoses = defaults.Department, defaults.Doctor, defaults.Diagnoses
+	if req.Department.Code != "" {
+		r.Department = req.Department
+	}
+	if req.Doctor.Code != "" {
+		r.Doctor = req.Doctor
+	}
+	if len(req.Diagnoses) > 0 {
+		r.Diagnoses = req.Diagnoses
+	}
+}
+
+// complete reports what a visit lacks before anything is sent.
+func (r *record) complete() error {
+	for _, f := range []struct{ name, value string }{
+		{"department.code", r.Department.Code}, {"department.name", r.Department.Name},
+		{"doctor.code", r.Doctor.Code}, {"doctor.name", r.Doctor.Name},
+		{"med_type", r.MedType.Code}, {"counter.specialty", r.Specialty},
+	} {
+		if f.value == "" {
+			return detailed{errFieldMissing, f.name}
+		}
+	}
+	if len(r.Diagnoses) > maxDiagnoses {
+		return detailed{ErrBody, fmt.Sprintf("at most %d diagnoses", maxDiagnoses)}
+	}
+	for i, d := range r.Diagnoses {
+		if d.Code == "" || d.Name == "" {
+			return detailed{errFieldMissing, fmt.Sprintf("diagnoses[%d]", i)}
+		}
+	}
+	return nil
+}
+
+// person asks the centre who the holder is and how insured. A sign_no of an
+// earlier call of the day may have lapsed: a refusal with it is tried once more
+// with a new one, since a query books nothing.
+func (s *Service) person(ctx context.Context, r *record) error {
+	signNo, fresh, err := s.signNo(ctx, false)
+	if err != nil {
+		return err
+	}
+	query := settlement.PersonQuery{
+		MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
+		PsnCertType: certID, Certno: r.Certno, PsnName: r.Name,
+	}
+	p, err := s.parts.Upstream.Person(ctx, settlement.Scope{SignNo: signNo}, query)
+	var refused *settlement.RefusedError
+	if errors.As(err, &refused) && !fresh {
+		if signNo, _, err = s.signNo(ctx, true); err != nil {
+			return err
+		}
+		p, err = s.parts.Upstream.Person(ctx, settlement.Scope{SignNo: signNo}, query)
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.CheckHolder(r.Certno, r.Name); err != nil {
+		return err
+	}
+	insurance := insuranceOf(p)
+	r.SignNo, r.PsnNo = signNo, string(p.BaseInfo.Value.PsnNo)
+	r.Person = Person{
+		Insurance: s.coded("insutype", string(insurance.Insutype)),
+		Class:     s.coded("psn_type", string(insurance.PsnType)),
+		Balance:   insurance.Balc.Fen.Yuan(), Area: string(insurance.InsuplcAdmdvs),
+	}
+	return nil
+}
+
+// insured is psn_insu_stas 1, normal participation.
+const insured = "1"
+
+// insuranceOf chooses among several insurances the first that is in force, else
+// the first: then it is the centre's to refuse.
+func insuranceOf(p settlement.Person) settlement.InsuInfo {
+	for _, i := range p.InsuInfo {
+		if i.PsnInsuStas == insured || i.PsnInsuStas == "" {
+			return i
+		}
+	}
+	return p.InsuInfo[0]
+}
+
+// signNo returns the sign_no of operator and day, and whether it was just got.
+func (s *Service) signNo(ctx context.Context, again bool) (no string, fresh bool, err error) {
+	s.visits.signIn.Lock()
+	defer s.visits.signIn.Unlock()
+	day, opter := settlement.FormatDate(s.parts.Now()), s.cfg.Operator.No
+	if !again {
+		no, err := s.parts.Journal.SignNo(ctx, opter, day)
+		if no != "" || err != nil {
+			return no, false, err
+		}
+	}
+	ip, mac := localAddress(s.cfg.Upstream.URL)
+	signed, err := s.parts.Upstream.SignIn(ctx, settlement.SignIn{OpterNo: opter, Mac: mac, IP: ip})
+	if err != nil {
+		return "", false, err
+	}
+	if err := s.parts.Journal.SetSignNo(ctx, opter, day, string(signed.SignNo)); err != nil {
+		return "", false, err
+	}
+	return string(signed.SignNo), true, nil
+}
+
+// localAddress returns the address and hardware address from which this machine
+// reaches upstream. No packet is sent: a UDP socket only chooses its route. A
+// loopback has no hardware address, so the first of the machine stands in.
+func localAddress(upstream string) (ip, mac string) {
+	const noMAC = "00-00-00-00-00-00"
+	ip, mac = "127.0.0.1", noMAC
+	if u, err := url.Parse(upstream); err == nil {
+		port := u.Port()
+		if port == "" {
+			port = "80"
+		}
+		if conn, err := net.Dial("udp", net.JoinHostPort(u.Hostname(), port)); err == nil {
+			if a, ok := conn.LocalAddr().(*net.UDPAddr); ok && len(a.IP.String()) <= 20 {
+				ip = a.IP.String()
+			}
+			if err := conn.Close(); err != nil {
+				return ip, mac
+			}
+		}
+	}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return ip, mac
+	}
+	for _, i := range interfaces {
+		if len(i.HardwareAddr) != 6 {
+			continue
+		}
+		if mac == noMAC {
+			mac = i.HardwareAddr.String()
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.String() == ip {
+				return ip, i.HardwareAddr.String()
+			}
+		}
+	}
+	return ip, mac
+}
+
+func scope(r record) settlement.Scope {
+	return settlement.Scope{InsuplcAdmdvs: r.Person.Area, SignNo: r.SignNo}
+}
+
+// upstreamFailed keeps the condition upstream when a call could not reach it.
+func (s *Service) upstreamFailed(err error) {
+	if errors.Is(err, settlement.ErrUnreachable) {
+		s.health.set(HealthUpstream, settlement.ErrUnreachable)
+	}
+}
+
+// create stores a new visit under a number of its own, with its step lock held.
+func (v *visits) create(ctx context.Context, r record) (*visit, error) {
+	var failure error
+	for range 3 { // numbers are random: a clash is possible, three are not
+		id, err := newVisitID(v.svc.parts.Now())
+		if err != nil {
+			return nil, err
+		}
+		r.ID = id
+		one := &visit{rec: r}
+		one.step.Lock()
+		if failure = v.store(ctx, one); failure == nil {
+			v.mu.Lock()
+			v.keep(one)
+			v.mu.Unlock()
+			return one, nil
+		}
+		if !errors.Is(failure, settlement.ErrVisitChanged) {
+			break
+		}
+	}
+	return nil, failure
+}
+
+// show makes a visit the one that pages show.
+func (v *visits) show(one *visit) {
+	v.mu.Lock()
+	v.latest = one
+	v.mu.Unlock()
+	v.svc.pub.changed()
+}

@@ -1,0 +1,346 @@
+// Package terminal is the service behind the desks: it watches the readers,
+// reads the card that is put in, keeps the visit that is under way and settles
+// it, and publishes what is (readers, card, visit, health, journal) on every
+// change. Pages and programs read that state and call commands; they keep
+// nothing of their own.
+//
+// One goroutine per slot owns the card session ([Service.Run] starts and ends
+// them all). A visit belongs to the service and is kept in the journal's
+// database, so that it survives a crash of the daemon.
+//
+// What identifies a person is masked in the state; [Service.Identity] alone
+// gives it in clear, and writes that to the audit log.
+package terminal
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"onecard/card"
+	"onecard/reader"
+	"onecard/reader/pinpad"
+	"onecard/settlement"
+)
+
+// Parts are what a service is made of. Drivers, Pad, Log and Now are needed;
+// without Keys no card is authenticated, without Upstream and Journal nothing
+// is settled (a tool that reads a card by itself has neither).
+type Parts struct {
+	Drivers []reader.Driver
+	Keys    card.KeyHolder
+	// KeysCheck asks whether the key holder answers and whether it holds test
+	// keys; nil where Keys is nil.
+	KeysCheck func(context.Context) (testKeys bool, err error)
+	Pad       pinpad.Pad
+	Upstream  *settlement.Client
+	Journal   *settlement.Journal
+	Prices    []PriceItem
+	Log       *logrus.Logger
+	Now       func() time.Time
+	Version   string
+	// Simulated is set where a simulator takes part by configuration.
+	Simulated bool
+}
+
+// A Service is one desk computer. Its methods may be called by any goroutine
+// while [Service.Run] runs.
+type Service struct {
+	cfg     Config
+	parts   Parts
+	watcher *reader.Watcher
+	pub     *publisher
+	health  *health
+	visits  *visits
+
+	mu       sync.Mutex
+	desks    []*desk // in order of appearance
+	nextDesk int
+	looked   map[reader.Driver]bool // drivers that have told what there is
+	testKeys bool
+	day      DayCount
+
+	running sync.WaitGroup
+}
+
+// New puts a service together. It does nothing before [Service.Run].
+func New(cfg Config, parts Parts) *Service {
+	s := &Service{cfg: cfg, parts: parts, pub: newPublisher(), looked: make(map[reader.Driver]bool)}
+	s.watcher = reader.NewWatcher(parts.Drivers, reader.WithClock(parts.Now))
+	s.health = &health{conditions: make(map[string]Condition), now: parts.Now, changed: s.pub.changed}
+	s.visits = newVisits(s)
+	return s
+}
+
+// Run serves the readers until ctx ends and everything it started has ended.
+func (s *Service) Run(ctx context.Context) error {
+	if err := s.visits.restore(ctx); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	var failed error
+	wg.Go(func() { failed = s.watcher.Run(ctx) })
+	wg.Go(func() {
+		for e := range s.watcher.Subscribe(ctx) {
+			s.mu.Lock()
+			s.looked[e.Driver] = true
+			s.mu.Unlock()
+			s.reconcile(ctx)
+		}
+	})
+	if s.parts.KeysCheck != nil {
+		wg.Go(func() { s.repeat(ctx, checkInterval, s.checkKeys) })
+	}
+	if s.parts.Upstream != nil {
+		wg.Go(func() { s.repeat(ctx, checkInterval, s.checkUpstream) })
+	}
+	if s.parts.Journal != nil {
+		wg.Go(func() { s.repeat(ctx, checkInterval, s.countDay) })
+	}
+	<-ctx.Done()
+	wg.Wait()
+	s.running.Wait()
+	return failed
+}
+
+// checkInterval is how often the health of what lies outside is looked at.
+const checkInterval = 15 * time.Second
+
+// repeat runs a check at once and then every interval until ctx ends.
+func (s *Service) repeat(ctx context.Context, interval time.Duration, check func(context.Context)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		check(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// role is what the configuration says a slot is for; empty for a slot that no
+// [[reader]] names.
+func (s *Service) role(slot reader.SlotState) string {
+	for _, r := range s.cfg.Readers {
+		if r.Kind != slot.Kind {
+			continue
+		}
+		if wildcard(r.Match, slot.Slot) {
+			return r.Role
+		}
+	}
+	return ""
+}
+
+// reconcile brings the desks into line with the slots there are.
+func (s *Service) reconcile(ctx context.Context) {
+	slots := s.watcher.Slots()
+	present := make(map[string]reader.SlotState)
+	users := 0
+	for _, slot := range slots {
+		if s.role(slot) == "user" {
+			present[slot.Kind+"\x00"+slot.Slot] = slot
+			users++
+		}
+	}
+	s.mu.Lock()
+	known := make(map[string]*desk)
+	for _, d := range s.desks {
+		known[d.key()] = d
+	}
+	names := make([]string, 0, len(present))
+	for key := range present {
+		names = append(names, key)
+	}
+	sort.Strings(names)
+	for _, key := range names {
+		if known[key] != nil || ctx.Err() != nil {
+			continue
+		}
+		s.nextDesk++
+		d := newDesk(s, "r"+strconv.Itoa(s.nextDesk), present[key])
+		s.desks = append(s.desks, d)
+		known[key] = d
+		s.running.Go(func() { d.run(ctx) })
+	}
+	s.mu.Unlock()
+	for key, d := range known {
+		slot, there := present[key]
+		if !there {
+			slot = reader.SlotState{Slot: d.slot.Slot, Kind: d.slot.Kind}
+		}
+		d.saw(slot, there)
+	}
+	switch err := s.watcher.Err(); {
+	case err != nil:
+		s.health.set(HealthReader, err)
+	case users == 0:
+		s.health.set(HealthReader, reader.ErrNoReader)
+	default:
+		s.health.set(HealthReader, nil)
+	}
+	s.pub.changed()
+}
+
+// Subscribe returns a channel that holds a token while the state has changed
+// since it was last received, and the function that ends the subscription.
+func (s *Service) Subscribe() (<-chan struct{}, func()) { return s.pub.subscribe() }
+
+// State returns everything a page shows.
+func (s *Service) State() State {
+	s.mu.Lock()
+	desks := append([]*desk(nil), s.desks...)
+	day := s.day
+	simulated := s.parts.Simulated || s.testKeys
+	s.mu.Unlock()
+	state := State{
+		Seq: s.pub.sequence(), Time: s.parts.Now(), Version: s.parts.Version,
+		Simulated:   simulated,
+		Institution: s.institution(), Operator: s.operator(), Counter: s.defaults(),
+		Health: s.health.all(), Readers: []Reader{}, Visit: s.visits.current(), Journal: day,
+	}
+	for _, d := range desks {
+		if view, there := d.published(); there {
+			state.Readers = append(state.Readers, view)
+		}
+	}
+	return state
+}
+
+func (s *Service) institution() Institution {
+	i := s.cfg.Institution
+	return Institution{i.Code, i.Name, i.Area}
+}
+
+func (s *Service) operator() Operator { return Operator{s.cfg.Operator.No, s.cfg.Operator.Name} }
+
+func (s *Service) defaults() Defaults {
+	c := s.cfg.Counter
+	d := Defaults{
+		MedType:    s.coded("med_type", c.MedType),
+		Department: Named{c.DepartmentCode, c.DepartmentName},
+		Doctor:     Named{c.DoctorCode, c.DoctorName},
+		Diagnoses:  []Named{},
+	}
+	if c.DiagnosisCode != "" {
+		d.Diagnoses = append(d.Diagnoses, Named{c.DiagnosisCode, c.DiagnosisName})
+	}
+	return d
+}
+
+// AnyReader stands for a reader where the caller does not care which.
+const AnyReader = "any"
+
+// desk returns the desk of a reader; empty or "any" is the only one there is, or the
+// first with a card that was read.
+func (s *Service) desk(id string) (*desk, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first *desk
+	var firstState string
+	for _, d := range s.desks {
+		view, there := d.published()
+		if !there {
+			continue
+		}
+		if id != "" && id != AnyReader {
+			if d.id == id || view.Name == id {
+				return d, nil
+			}
+			continue
+		}
+		if view.State == ReaderReady {
+			return d, nil
+		}
+		if first == nil || firstState == ReaderEmpty && view.State != ReaderEmpty {
+			first, firstState = d, view.State
+		}
+	}
+	switch {
+	case first != nil:
+		return first, nil
+	case id != "" && id != AnyReader:
+		return nil, ErrSlotUnknown
+	}
+	if err := s.watcher.Err(); err != nil {
+		return nil, err
+	}
+	return nil, reader.ErrNoReader
+}
+
+// Looked waits until every driver has told what there is and the cards in the
+// readers were read, well or not: for a tool that looks once. It returns the
+// error of ctx or of the drivers, reader.ErrNoReader without a reader, and
+// reader.ErrNoCard where none holds a card.
+func (s *Service) Looked(ctx context.Context) error {
+	news, end := s.Subscribe()
+	defer end()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-news:
+		}
+		s.mu.Lock()
+		all := len(s.looked) == len(s.parts.Drivers)
+		desks := append([]*desk(nil), s.desks...)
+		s.mu.Unlock()
+		if !all {
+			continue
+		}
+		if err := s.watcher.Err(); err != nil {
+			return err
+		}
+		quiet, cards := true, 0
+		for _, d := range desks {
+			settled, present := d.quiet()
+			quiet = quiet && settled
+			if present {
+				cards++
+			}
+		}
+		switch {
+		case !quiet:
+		case len(desks) == 0:
+			return reader.ErrNoReader
+		case cards == 0:
+			return reader.ErrNoCard
+		default:
+			return nil
+		}
+	}
+}
+
+// checkKeys asks the key holder and, when it is back, reads the cards again
+// that could not be authenticated meanwhile.
+func (s *Service) checkKeys(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	test, err := s.parts.KeysCheck(ctx)
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	s.mu.Lock()
+	changed := err == nil && s.testKeys != test
+	if err == nil {
+		s.testKeys = test
+	}
+	desks := append([]*desk(nil), s.desks...)
+	s.mu.Unlock()
+	s.health.set(HealthHSM, err)
+	if changed {
+		s.pub.changed()
+	}
+	if err == nil {
+		for _, d := range desks {
+			d.keysBack()
+		}
+	}
+}

@@ -1,0 +1,379 @@
+package terminal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"sync"
+	"time"
+
+	"onecard/card"
+	"onecard/settlement"
+)
+
+// visits are the visits of a desk. Every visit is stored before the first
+// request about it leaves and after every step; the journal decides what became
+// of its settlement.
+type visits struct {
+	svc *Service
+
+	mu     sync.Mutex
+	byID   map[string]*visit
+	latest *visit
+	signIn sync.Mutex // one sign-in at a time
+}
+
+// visit is one visit. step is held for as long as a step takes, so that a
+// second click or window cannot begin another; mu protects the record.
+type visit struct {
+	step sync.Mutex
+
+	mu     sync.Mutex
+	rec    record
+	stored settlement.Visit
+}
+
+// keptVisits bounds what is kept in memory; older ones are read from the file.
+const keptVisits = 200
+
+// record is what is stored of a visit. It holds personal data.
+type record struct {
+	Visit // as published
+
+	CardNumber string // mdtrt_cert_no
+	CardSN     string // card_sn, the identification code
+	Certno     string
+	Name       string
+	PsnNo      string
+	SignNo     string
+
+	Specialty string                 // caty
+	Uploads   int                    // batches of fee lines sent so far
+	Batch     string                 // chrg_bchno of the lines as they stand; empty while not uploaded
+	Told      bool                   // 2203 was answered for the diagnoses as they stand
+	Results   []settlement.FeeResult // 2204's answer to Batch
+	Split     settlement.LineSplit   // its sums
+	Amounts   settlement.Amounts     // of the trial
+	FeeLines  []settlement.FeeDetail // as sent in Batch
+}
+
+func newVisits(s *Service) *visits { return &visits{svc: s, byID: make(map[string]*visit)} }
+
+// restore brings back the visits of an earlier run. What the journal says of
+// their settlements counts, whatever state they were left in.
+func (v *visits) restore(ctx context.Context) error {
+	if v.svc.parts.Journal == nil {
+		return nil
+	}
+	list, err := v.svc.parts.Journal.Visits().List(ctx, "", keptVisits)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i := len(list) - 1; i >= 0; i-- {
+		one, err := v.load(ctx, list[i])
+		if err != nil {
+			return err
+		}
+		v.byID[one.rec.ID] = one
+		if one.rec.State != VisitClosed {
+			v.latest = one
+		}
+	}
+	return nil
+}
+
+// load reads one stored visit and asks the journal what became of it.
+func (v *visits) load(ctx context.Context, stored settlement.Visit) (*visit, error) {
+	one := &visit{stored: stored}
+	if err := json.Unmarshal(stored.Body, &one.rec); err != nil {
+		return nil, fmt.Errorf("visit of an earlier run: %w", settlement.ErrJournalForeign)
+	}
+	entries, err := v.svc.parts.Journal.List(ctx, settlement.Filter{Visit: stored.ID, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		return one, nil
+	}
+	e, err := v.svc.parts.Journal.Get(ctx, entries[0].ID)
+	if err != nil {
+		return nil, err
+	}
+	one.rec.adopt(v.svc, e)
+	return one, nil
+}
+
+// adopt makes the record say what the journal says.
+func (r *record) adopt(s *Service, e settlement.Entry) {
+	r.Journal = e.ID
+	switch e.Outcome {
+	case settlement.Done:
+		r.State, r.Fault = VisitSettled, nil
+		if r.Receipt == nil {
+			r.Receipt = s.receipt(r, e.MsgID, e.SetlID, settlement.FormatTime(e.ClosedAt),
+				settlement.Amounts{Total: e.Total, Fund: e.Fund, Account: e.Account, Cash: e.Cash}, answered(e.Answer))
+		}
+	case settlement.Unknown, settlement.Intended:
+		r.State, r.Receipt = VisitUnknown, nil
+		if e.Fault != "" {
+			r.Fault = entryFault(e)
+		} else {
+			r.Fault = Explain(settlement.ErrAnswerLost)
+		}
+	case settlement.Refused:
+		if e.Fault != "" {
+			r.Fault = entryFault(e)
+		}
+	}
+}
+
+// answered reads setlinfo out of an answer that was kept.
+func answered(answer []byte) settlement.SetlInfo {
+	var out struct {
+		Output settlement.Settlement `json:"output"`
+	}
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return settlement.SetlInfo{} // the amounts are in the entry itself
+	}
+	return out.Output.SetlInfo.Value
+}
+
+// current is the visit that a page shows: the latest that was not put away.
+func (v *visits) current() *Visit {
+	v.mu.Lock()
+	one := v.latest
+	v.mu.Unlock()
+	if one == nil {
+		return nil
+	}
+	view := one.view()
+	return &view
+}
+
+// find returns a visit, also one that only the file has.
+func (v *visits) find(ctx context.Context, id string) (*visit, error) {
+	if v.svc.parts.Journal == nil {
+		return nil, ErrNoJournal
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if one := v.byID[id]; one != nil {
+		return one, nil
+	}
+	stored, err := v.svc.parts.Journal.Visits().Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	one, err := v.load(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	v.keep(one)
+	return one, nil
+}
+
+// keep remembers a visit and forgets the oldest finished ones. The caller holds
+// mu.
+func (v *visits) keep(one *visit) {
+	v.byID[one.rec.ID] = one
+	for id, old := range v.byID {
+		if len(v.byID) <= keptVisits {
+			return
+		}
+		if old != one && old != v.latest && old.step.TryLock() {
+			delete(v.byID, id)
+			old.step.Unlock()
+		}
+	}
+}
+
+// view returns the visit as pages see it.
+func (one *visit) view() Visit {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	view := one.rec.Visit
+	view.Next = steps(view.State)
+	return view
+}
+
+func steps(state string) []string {
+	switch state {
+	case VisitRegistered:
+		return []string{StepLines, StepAbandon}
+	case VisitLines:
+		return []string{StepLines, StepTrial, StepAbandon}
+	case VisitTried:
+		return []string{StepLines, StepTrial, StepSettle, StepAbandon}
+	case VisitSettled, VisitUnknown:
+		return []string{StepDismiss}
+	}
+	return []string{}
+}
+
+// begin takes the step lock or says that another step is under way.
+func (one *visit) begin(states ...string) (end func(), err error) {
+	if !one.step.TryLock() {
+		return nil, settlement.ErrInProgress
+	}
+	one.mu.Lock()
+	state := one.rec.State
+	one.mu.Unlock()
+	for _, s := range states {
+		if s == state {
+			return one.step.Unlock, nil
+		}
+	}
+	one.step.Unlock()
+	if state == VisitUnknown {
+		return nil, ErrUnresolved
+	}
+	return nil, detailed{ErrVisitState, "state " + state}
+}
+
+// update changes the record and publishes it.
+func (v *visits) update(one *visit, change func(*record)) {
+	one.mu.Lock()
+	change(&one.rec)
+	one.mu.Unlock()
+	v.svc.pub.changed()
+}
+
+// store writes the visit down.
+func (v *visits) store(ctx context.Context, one *visit) error {
+	one.mu.Lock()
+	body, err := json.Marshal(&one.rec)
+	next := one.stored
+	next.ID, next.State, next.Body = one.rec.ID, one.rec.State, body
+	one.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("store visit: %w", err)
+	}
+	stored, err := v.svc.parts.Journal.Visits().Put(ctx, next)
+	if err != nil {
+		v.svc.health.set(HealthJournal, err)
+		return err
+	}
+	one.mu.Lock()
+	one.stored = stored
+	one.mu.Unlock()
+	return nil
+}
+
+// stumbled publishes why a step failed and returns the error.
+func (v *visits) stumbled(one *visit, err error) error {
+	v.update(one, func(r *record) { r.Fault = Explain(err) })
+	if errors.Is(err, settlement.ErrUnreachable) {
+		v.svc.health.set(HealthUpstream, settlement.ErrUnreachable)
+	}
+	return err
+}
+
+// newVisitID is ipt_otp_no: V, the time in China and four random digits.
+func newVisitID(now time.Time) (string, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(10000))
+	if err != nil {
+		return "", fmt.Errorf("visit number: %w", err)
+	}
+	return fmt.Sprintf("V%s%04d", now.In(chinaTime).Format("20060102150405"), n), nil
+}
+
+// chinaTime is the one time zone of the interface.
+var chinaTime = time.FixedZone("CST", 8*60*60)
+
+// holderOf returns the holder of the card in a reader, who must have passed
+// authentication: a settlement needs it. A card that could not be authenticated
+// when it was put in is tried once more.
+func (s *Service) holderOf(ctx context.Context, reader string) (*desk, card.Identity, error) {
+	d, err := s.desk(reader)
+	if err != nil {
+		return nil, card.Identity{}, err
+	}
+	var id card.Identity
+	err = d.ask(ctx, 0, func(ctx context.Context, h *held) error {
+		if !h.identity.Authenticated && s.parts.Keys != nil && h.identity.AuthError != nil && !errors.Is(h.identity.AuthError, card.ErrNotGenuine) {
+			again, err := h.card.Identity(ctx, s.parts.Keys)
+			if err != nil {
+				return err
+			}
+			h.identity = again
+			d.ready(0, h.session.Commands())
+		}
+		id = h.identity
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, id, err
+	case !id.Authenticated:
+		return nil, id, errors.Join(ErrUnverified, id.AuthError)
+	case id.HolderError != nil:
+		return nil, id, id.HolderError
+	case id.Holder.SocialSecurityNumber == "" || id.Issuer.Number == "":
+		return nil, id, card.ErrMalformed
+	}
+	return d, id, nil
+}
+
+// ready reports whether there is what a visit needs.
+func (s *Service) canSettle() error {
+	switch {
+	case s.parts.Journal == nil:
+		return ErrNoJournal
+	case s.parts.Upstream == nil:
+		return ErrNoUpstream
+	}
+	return nil
+}
+
+// Visit returns one visit.
+func (s *Service) Visit(id string) (Visit, error) {
+	one, err := s.visits.find(context.Background(), id)
+	if err != nil {
+		return Visit{}, err
+	}
+	return one.view(), nil
+}
+
+// Abandon gives a visit up, or puts away one that is settled or in doubt: that
+// undoes nothing, its entry in the journal stays.
+func (s *Service) Abandon(ctx context.Context, id string) error {
+	one, err := s.visits.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	end, err := one.begin(VisitOpening, VisitRegistered, VisitLines, VisitTried, VisitSettled, VisitUnknown, VisitClosed)
+	if err != nil {
+		return err
+	}
+	defer end()
+	one.mu.Lock()
+	state := one.rec.State
+	one.mu.Unlock()
+	switch state {
+	case VisitRegistered, VisitLines, VisitTried:
+		if err := s.cancelUpstream(ctx, one); err != nil {
+			return s.visits.stumbled(one, err)
+		}
+		s.visits.update(one, func(r *record) { r.State, r.Fault = VisitClosed, nil })
+		if err := s.visits.store(ctx, one); err != nil {
+			return err
+		}
+	case VisitOpening:
+		s.visits.update(one, func(r *record) { r.State = VisitClosed })
+		if err := s.visits.store(ctx, one); err != nil {
+			return err
+		}
+	}
+	s.visits.mu.Lock()
+	if s.visits.latest == one {
+		s.visits.latest = nil
+	}
+	s.visits.mu.Unlock()
+	s.pub.changed()
+	return nil
+}

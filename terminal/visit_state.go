@@ -1,0 +1,196 @@
+package terminal
+
+import "time"
+
+// The states of a visit. Each is reached only from those before it; unknown is
+// left only by a person who has looked the settlement up.
+const (
+	VisitOpening    = "opening"    // stored, 2201 not answered yet
+	VisitRegistered = "registered" // 2201 answered: the centre knows the visit
+	VisitLines      = "lines"      // fee lines are entered, not yet tried
+	VisitTried      = "tried"      // 2206 answered: the split is known
+	VisitSettling   = "settling"   // the intention is in the journal
+	VisitSettled    = "settled"    // 2207 answered, sums checked: a receipt
+	VisitUnknown    = "unknown"    // 2207 was sent and its outcome is not known
+	VisitClosed     = "closed"     // given up before settlement
+)
+
+// The steps that a caller can take next.
+const (
+	StepLines   = "lines"
+	StepTrial   = "trial"
+	StepSettle  = "settle"
+	StepAbandon = "abandon"
+	StepDismiss = "dismiss" // put the visit away: DELETE, which undoes nothing
+)
+
+// A Visit is one outpatient visit at this desk, from registration to receipt.
+// Money is in yuan with two decimals. Holder and person are masked.
+type Visit struct {
+	ID         string      `json:"id"` // ipt_otp_no of the visit
+	State      string      `json:"state"`
+	Reader     string      `json:"reader"`
+	Opened     time.Time   `json:"opened"`
+	Holder     VisitHolder `json:"holder"`
+	Person     Person      `json:"person"`
+	MdtrtID    string      `json:"mdtrt_id"`
+	MedType    Coded       `json:"med_type"`
+	Department Named       `json:"department"`
+	Doctor     Named       `json:"doctor"`
+	Diagnoses  []Named     `json:"diagnoses"`
+	Lines      []Line      `json:"lines"`
+	Total      string      `json:"total"`
+	Trial      *Split      `json:"trial"`
+	Receipt    *Receipt    `json:"receipt"`
+	Journal    int64       `json:"journal,omitempty"`
+	Fault      *Fault      `json:"fault"`
+	Next       []string    `json:"next"`
+}
+
+// VisitHolder is the visit's card holder, masked.
+type VisitHolder struct {
+	Name string `json:"name"`
+}
+
+// A Person is what the centre says about the holder's insurance.
+type Person struct {
+	Insurance Coded  `json:"insutype"`
+	Class     Coded  `json:"psn_type"`
+	Balance   string `json:"balance"`
+	Area      string `json:"area"` // insuplc_admdvs
+}
+
+// A Line is one fee line. Amount is price x quantity, rounded half up.
+type Line struct {
+	SN       string     `json:"sn,omitempty"`
+	Code     string     `json:"code"`
+	Name     string     `json:"name"`
+	Quantity string     `json:"quantity"`
+	Price    string     `json:"price"`
+	Amount   string     `json:"amount,omitempty"`
+	Split    *LineSplit `json:"split,omitempty"`
+}
+
+// A LineSplit is the centre's split of one line.
+type LineSplit struct {
+	FullSelfPay string `json:"full_self_pay"` // fulamt_ownpay_amt
+	OverLimit   string `json:"over_limit"`    // overlmt_amt
+	PreSelfPay  string `json:"pre_self_pay"`  // preselfpay_amt
+	InScope     string `json:"in_scope"`      // inscp_scp_amt
+}
+
+// A Split is who pays what.
+type Split struct {
+	Total       string `json:"total"`    // medfee_sumamt
+	Fund        string `json:"fund"`     // fund_pay_sumamt
+	Account     string `json:"account"`  // acct_pay
+	Cash        string `json:"cash"`     // psn_cash_pay
+	Hospital    string `json:"hospital"` // hosp_part_amt
+	Deductible  string `json:"deductible"`
+	FullSelfPay string `json:"full_self_pay"`
+	OverLimit   string `json:"over_limit"`
+	PreSelfPay  string `json:"pre_self_pay"`
+	InScope     string `json:"in_scope"`
+}
+
+// A Receipt is what the patient takes home. It exists only for a settlement
+// whose answer was checked.
+type Receipt struct {
+	SettlementID string      `json:"settlement_id"` // setl_id
+	Time         string      `json:"time"`          // setl_time as the centre gave it
+	MsgID        string      `json:"msgid"`
+	Balance      string      `json:"balance"`
+	Institution  Institution `json:"institution"`
+	Operator     Operator    `json:"operator"`
+	Holder       VisitHolder `json:"holder"`
+	Lines        []Line      `json:"lines"`
+	Split
+}
+
+// A VisitRequest begins a visit with the card in a reader. What is empty is
+// taken from [counter] of the configuration.
+type VisitRequest struct {
+	Reader     string  `json:"reader,omitempty"`
+	MedType    string  `json:"med_type,omitempty"`
+	Department Named   `json:"department,omitzero"`
+	Doctor     Named   `json:"doctor,omitzero"`
+	Diagnoses  []Named `json:"diagnoses,omitempty"`
+}
+
+// LinesRequest replaces the fee lines of a visit; Diagnoses too where given.
+type LinesRequest struct {
+	Lines     []Line  `json:"lines"`
+	Diagnoses []Named `json:"diagnoses,omitempty"`
+}
+
+// Agreed is what the payer agreed to: total and cash of the trial.
+type Agreed struct {
+	Total string `json:"total"`
+	Cash  string `json:"cash"`
+}
+
+// SettleRequest settles a visit.
+type SettleRequest struct {
+	Agreed Agreed `json:"agreed"`
+}
+
+// An Entry is one line of the journal, without personal data but for the
+// masked holder.
+type Entry struct {
+	ID           int64      `json:"id"`
+	Visit        string     `json:"visit"`
+	Transaction  string     `json:"transaction"` // infno
+	MsgID        string     `json:"msgid"`
+	Opened       time.Time  `json:"opened"`
+	Closed       *time.Time `json:"closed,omitempty"`
+	Outcome      string     `json:"outcome"` // intended, done, refused, unknown
+	Total        string     `json:"total"`
+	Fund         string     `json:"fund"`
+	Account      string     `json:"account"`
+	Cash         string     `json:"cash"`
+	SettlementID string     `json:"settlement_id,omitempty"`
+	MdtrtID      string     `json:"mdtrt_id,omitempty"`
+	Holder       string     `json:"holder"`
+	Fault        *Fault     `json:"fault"`
+}
+
+// JournalDay is the journal of one day with its sums over outcome done.
+type JournalDay struct {
+	Day     string    `json:"day"`
+	Entries []Entry   `json:"entries"`
+	Totals  DayTotals `json:"totals"`
+}
+
+// DayTotals counts a day by outcome and adds up what is done.
+type DayTotals struct {
+	Done    int    `json:"done"`
+	Refused int    `json:"refused"`
+	Unknown int    `json:"unknown"`
+	Total   string `json:"total"`
+	Fund    string `json:"fund"`
+	Account string `json:"account"`
+	Cash    string `json:"cash"`
+}
+
+// A PriceItem is one row of the institution's price list.
+type PriceItem struct {
+	Code  string `json:"code"`
+	Name  string `json:"name"`
+	Price string `json:"price"`
+}
+
+// A Check is one finding of the doctor.
+type Check struct {
+	Name  string `json:"name"`
+	OK    bool   `json:"ok"`
+	Text  Text   `json:"text"`
+	Fault *Fault `json:"fault,omitempty"`
+}
+
+// An APDUExchange is one raw command and its answer, in hexadecimal.
+type APDUExchange struct {
+	Command  string `json:"command"`
+	Response string `json:"response"`
+	Status   string `json:"status"`
+	Text     string `json:"text"`
+}
