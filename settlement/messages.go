@@ -154,7 +154,7 @@ func (s SerialNo) MarshalJSON() ([]byte, error) {
 		return json.Marshal(s.Value)
 	}
 	if s.Value == "" || len(s.Value) > 30 || strings.Trim(s.Value, "0123456789") != "" || s.Value[0] == '0' && s.Value != "0" {
-		return nil, fmt.Errorf("marshal serial number: not a number without leading zeros")
+		return nil, &ValidationError{Infno: "2204", Node: "feedetail", Row: -1, Field: "feedetl_sn", Problem: WrongType}
 	}
 	return []byte(s.Value), nil
 }

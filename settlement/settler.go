@@ -160,6 +160,9 @@ func doubt(err error, c Conclusion) Conclusion {
 	default:
 		c.Outcome = Unknown
 	}
+	if errors.Is(err, ErrMismatch) {
+		c.SetlID = "" // of some other settlement
+	}
 	var coded interface{ Code() fault.Code }
 	if errors.As(err, &coded) {
 		c.Fault = coded.Code()

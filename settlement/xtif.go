@@ -14,8 +14,10 @@ import (
 // nonce and the time-stamp again. It does not cover the body.
 type xTif struct {
 	paasid string
-	token  Secret
 	random io.Reader
+	// The token is out of reach of whoever prints the struct: fmt does not ask
+	// unexported fields how they want to be printed.
+	signature func(timestamp, nonce string) string
 }
 
 func newXTif(c Credentials) (Style, error) {
@@ -25,7 +27,10 @@ func newXTif(c Credentials) (Style, error) {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	return &xTif{c.ID, c.Secret, c.Random}, nil
+	token := string(c.Secret)
+	return &xTif{c.ID, c.Random, func(timestamp, nonce string) string {
+		return xTifSignature(timestamp, token, nonce)
+	}}, nil
 }
 
 func (*xTif) Name() string { return "x-tif" }
@@ -40,7 +45,7 @@ func (x *xTif) Sign(m *Message) error {
 	m.Header.Set("x-tif-paasid", x.paasid)
 	m.Header.Set("x-tif-timestamp", timestamp)
 	m.Header.Set("x-tif-nonce", n)
-	m.Header.Set("x-tif-signature", xTifSignature(timestamp, string(x.token), n))
+	m.Header.Set("x-tif-signature", x.signature(timestamp, n))
 	return nil
 }
 
