@@ -3,6 +3,7 @@ package card_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -11,6 +12,8 @@ import (
 	"onecard/card/cardsim"
 	"onecard/card/keys"
 	"onecard/fault"
+	hsmsim "onecard/hsm-sim"
+	"onecard/hsm-sim/hsm"
 
 	"go.uber.org/goleak"
 )
@@ -205,4 +208,35 @@ func hexOf(b []byte) string {
 		s.WriteByte(digits[x&15])
 	}
 	return s.String()
+}
+
+// With the HSM of the house over TCP in place of the holder of these tests.
+func TestIdentityThroughHSM(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- hsmsim.Serve(ctx, ln, hsmsim.WithKeys(keys.TestRing(keys.Reference())))
+	}()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	client := hsm.New([]string{ln.Addr().String()})
+	defer client.Close()
+	for _, image := range []string{"1.0", "2.0", "3.0"} {
+		c := open(t, example(t, image))
+		id, err := c.Identity(t.Context(), client)
+		if err != nil || !id.Authenticated || id.HolderError != nil || id.Holder.Name == "" {
+			t.Errorf("%s: %v, %v, %v", image, id.AuthError, id.HolderError, err)
+		}
+		if _, err := c.ReadFile(t.Context(), card.FileID{DF: "DF04", EF: "EF05"}, client); err != nil {
+			t.Errorf("%s: %v", image, err)
+		}
+	}
 }

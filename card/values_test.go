@@ -350,7 +350,7 @@ func TestDateJSON(t *testing.T) {
 func TestHistoricalBytes(t *testing.T) {
 	for atr, want := range map[string]string{
 		"3B6D000000814E43238697410100BF7C7A":         "00814E43238697410100BF7C7A",
-		"3B8D800100814E43238697410100BF7C7A11":       "00814E43238697410100BF7C7A", // what PC/SC makes of an ATS
+		"3B8D800100814E43238697410100BF7C7A4B":       "00814E43238697410100BF7C7A", // what PC/SC makes of an ATS
 		"3BFD11000081718000814E43238697410100BF7C7A": "",                           // TD says more than there is
 		"3B6C000000814E43238697410100BF7C":           "",
 		"3B6D0000":                                   "",
