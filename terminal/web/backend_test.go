@@ -510,9 +510,8 @@ func (d *desk) settle(visit, in object) (int, any) {
 		return end(422, "tried", "refused", failure("OC-2201", "医保中心拒绝了该交易。", "The centre refused.", "参保人待遇已暂停"))
 	}
 	d.settled++
-	visit["state"] = "settled"
+	visit["state"], visit["fault"] = "settled", nil
 	visit["receipt"] = object{"settlement_id": "S0001", "time": "2026-11-21 10:01:01", "total": split["total"], "fund": split["fund"], "account": split["account"], "cash": split["cash"], "hospital": "0.00", "balance": yuan(123456 - fenOf(split["account"].(string))), "msgid": entry["msgid"],
 		"institution": object{"code": "H51010400001", "name": d.institute}, "operator": d.state["operator"], "holder": visit["holder"], "lines": visit["lines"]}
 	return 200, visit
 }
-

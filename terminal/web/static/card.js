@@ -43,8 +43,12 @@ export function drawCard() {
   $("card-wait").dataset.state = state;
   faultInto("reader-fault", at?.fault ?? null);
   show("card-facts", Boolean(now));
-  if (!now) return;
-
+  if (!now) {
+    // Hidden is not gone: nothing of the last holder stays in the page.
+    for (const id of ["holder-name", "holder-number", "holder-more"]) setText(id, "");
+    fill("card-list", null, () => []);
+    return;
+  }
   drawHolder(now);
   drawAuthentication(now);
   fill("card-list", [now, language(), model.state.time?.slice(0, 10)], () => [

@@ -4,7 +4,7 @@
 import { $, element, fill, isUsable, setText, show, usable } from "./dom.js";
 import { language, t } from "./language.js";
 import { announce, call, isBusy, run } from "./commands.js";
-import { amountOf, canonical, parseFen, parsePrice, parseQuantity, shown } from "./money.js";
+import { amountOf, canonical, parseFen, parsePrice, parseQuantity, shown, unitPrice } from "./money.js";
 import { model, permits, step, visit } from "./model.js";
 
 export const mostLines = 500; // shown, and pasted at a time
@@ -108,7 +108,7 @@ function row(line, index, open, can) {
     element("td", { class: "digits" }, line.code),
     element("th", { scope: "row" }, line.name, parts.length > 0 ? element("span", { class: "line-split" }, parts.join(" · ")) : null),
     element("td", { class: "n" }, line.quantity),
-    element("td", { class: "n" }, line.price),
+    element("td", { class: "n" }, unitPrice(line.price)),
     element("td", { class: "n strong" }, shown(line.amount)),
     element("td", { class: "tools" }, open ? act("edit", "line.edit") : null, open ? act("delete", "line.delete") : null));
 }

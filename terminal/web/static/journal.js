@@ -13,6 +13,7 @@ const signs = { done: "✓", refused: "✕", unknown: "⚠", intended: "…" };
 let redraw = () => {};
 let page = null; // the journal as last fetched
 let entry = null; // the entry in the dialog
+let again = false; // something else was chosen while the journal was on its way
 let seen = ""; // the counters for which page was fetched
 
 export function startJournal(draw) {
@@ -37,6 +38,11 @@ export async function openJournal() {
 }
 
 async function load() {
+  if (isBusy("journal")) {
+    again = true; // with what is chosen then
+    return;
+  }
+  again = false;
   seen = counters();
   await run("journal", $("journal-refresh"), async () => {
     const asked = new URLSearchParams({ limit: String(most) });
@@ -53,6 +59,7 @@ async function load() {
     }
     page = { ...answer, entries };
   });
+  if (again) await load();
 }
 
 const counters = () => JSON.stringify(model.state?.journal ?? null);
@@ -120,7 +127,7 @@ function drawEntry() {
   fill("entry-facts", [entry, language()], () => [
     pair(t("entry.outcome"), outcome(entry)), pair(t("entry.opened"), moment(entry.opened)), pair(t("entry.closed"), moment(entry.closed) || "—"), pair(t("entry.holder"), entry.holder || "—"),
     pair(t("entry.total"), shown(entry.total)), pair(t("entry.fund"), shown(entry.fund)), pair(t("entry.account"), shown(entry.account)), pair(t("entry.cash"), shown(entry.cash)),
-    pair(t("entry.visit"), entry.visit || "—"), pair(t("entry.transaction"), entry.transaction || "—"), pair(t("entry.msgid"), entry.msgid || "—"), pair(t("entry.mdtrt_id"), entry.mdtrt_id || "—"), pair(t("receipt.settlement"), say(entry.settlement_id) || "—"),
+    pair(t("visit.number"), entry.visit || "—"), pair(t("entry.transaction"), entry.transaction || "—"), pair(t("entry.msgid"), entry.msgid || "—"), pair(t("entry.mdtrt_id"), entry.mdtrt_id || "—"), pair(t("receipt.settlement"), say(entry.settlement_id) || "—"),
   ]);
   faultInto("entry-fault", entry.fault ?? null);
 }

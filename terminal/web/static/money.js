@@ -62,6 +62,13 @@ export function shown(amount) {
   return `${whole.replace(/\B(?=(\d{3})+(?!\d))/g, ",")}.${fraction}`;
 }
 
+// unitPrice shows a price with the decimals that it has, two at least.
+export function unitPrice(price) {
+  if (parsePrice(price) === null) return String(price ?? "");
+  const [whole, fraction = ""] = canonical(price).split(".");
+  return `${whole}.${fraction.padEnd(2, "0")}`;
+}
+
 export const withSign = (amount) => `¥ ${shown(amount)}`;
 
 const digitWords = ["零", "壹", "贰", "叁", "肆", "伍", "陆", "柒", "捌", "玖"];

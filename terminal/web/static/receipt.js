@@ -2,7 +2,7 @@
 
 import { $, element, fill, pair, show, usable } from "./dom.js";
 import { language, moment, say, t } from "./language.js";
-import { inWords, shown, withSign } from "./money.js";
+import { inWords, shown, unitPrice, withSign } from "./money.js";
 import { model, visit } from "./model.js";
 import { mostLines } from "./fees.js";
 
@@ -20,7 +20,7 @@ export function drawReceipt() {
   show("receipt", receipt !== null);
   show("receipt-actions", receipt !== null);
   usable("print", receipt !== null);
-  fill("receipt", [receipt, now?.number, now?.department, model.state.simulated, language()], () => receipt ? paper(now, receipt) : []);
+  fill("receipt", [receipt, now?.id, now?.department, model.state.simulated, language()], () => receipt ? paper(now, receipt) : []);
 }
 
 function paper(now, receipt) {
@@ -34,12 +34,12 @@ function paper(now, receipt) {
       pair(t("receipt.holder"), say(receipt.holder?.name ?? now.holder?.name) || "—"),
       pair(t("receipt.time"), moment(receipt.time)),
       pair(t("receipt.settlement"), element("span", { id: "settlement-id", class: "digits" }, receipt.settlement_id ?? "—")),
-      pair(t("visit.number"), now.number ?? now.id),
+      pair(t("visit.number"), now.id),
       now.department ? pair(t("visit.department"), say(now.department.name)) : "",
       pair(t("place.operator"), [receipt.operator?.no, receipt.operator?.name].filter(Boolean).join(" ") || "—")),
     element("table", null,
       element("thead", null, element("tr", null, element("th", { scope: "col" }, t("line.name")), element("th", { scope: "col", class: "n" }, t("line.quantity")), element("th", { scope: "col", class: "n" }, t("line.price")), element("th", { scope: "col", class: "n" }, t("line.amount")))),
-      element("tbody", null, ...lines.slice(0, mostLines).map((line) => element("tr", null, element("td", null, line.name), element("td", { class: "n" }, line.quantity), element("td", { class: "n" }, line.price), element("td", { class: "n" }, shown(line.amount)))))),
+      element("tbody", null, ...lines.slice(0, mostLines).map((line) => element("tr", null, element("td", null, line.name), element("td", { class: "n" }, line.quantity), element("td", { class: "n" }, unitPrice(line.price)), element("td", { class: "n" }, shown(line.amount)))))),
     lines.length > mostLines ? element("p", null, t("lines.more", { n: lines.length - mostLines })) : "",
     element("dl", { class: "money" },
       pair(t("trial.total"), withSign(receipt.total), "total"),

@@ -39,6 +39,8 @@ export function drawTrial() {
   const free = model.connected && !isBusy("visit");
   show("run-trial", permits("trial"));
   usable("run-trial", free && agree && (now?.lines ?? []).length > 0);
+  setText("run-trial-text", t(trial === null ? "trial.run" : "trial.again"));
+  show("run-trial-key", !permits("settle"));
   $("run-trial").classList.toggle("primary", !permits("settle"));
   const ready = trial !== null && sound(now) && agree;
   show("settle", permits("settle"));

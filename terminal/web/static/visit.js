@@ -34,7 +34,6 @@ export function drawVisit() {
   const now = visit();
   const at = step();
   drawSteps(at);
-  show("visit-idle", !now && at !== "ready");
   drawRegister(now, at);
   drawFacts(now, at);
   drawOutcome(now, at);
@@ -115,7 +114,7 @@ function drawFacts(now, at) {
   show("visit-facts", Boolean(now) && at !== "settled");
   if (!now) return;
   const person = now.person ?? {};
-  fill("visit-list", [now.id, now.number, now.mdtrt_id, now.holder, person, now.med_type, now.department, now.doctor, now.diagnoses, language()], () => [
+  fill("visit-list", [now.id, now.mdtrt_id, now.holder, person, now.med_type, now.department, now.doctor, now.diagnoses, language()], () => [
     pair(t("visit.holder"), say(now.holder?.name) || "—"),
     pair(t("visit.insurance"), [say(person.insutype), say(person.psn_type)].filter(Boolean).join(" · ") || "—"),
     pair(t("visit.balance"), person.balance === undefined || person.balance === null || person.balance === "" ? "—" : `${shown(person.balance)} ${t("yuan")}`),
@@ -123,7 +122,7 @@ function drawFacts(now, at) {
     pair(t("visit.department"), named(now.department) || "—"),
     pair(t("visit.doctor"), named(now.doctor) || "—"),
     pair(t("visit.diagnoses"), (now.diagnoses ?? []).slice(0, 20).map(named).join("；") || "—"),
-    pair(t("visit.number"), now.number ?? now.id),
+    pair(t("visit.number"), now.id),
   ]);
 }
 
@@ -141,10 +140,9 @@ function drawOutcome(now, at) {
   const list = (prefix) => [1, 2, 3, 4].map((i) => element("li", null, t(`outcome.${kind}.${prefix}${i}`)));
   fill("outcome-do", [kind, language()], () => list("do"));
   fill("outcome-dont", [kind, language()], () => list("dont").slice(0, 3));
-  fill("outcome-facts", [now.id, now.journal, now.number, now.mdtrt_id, now.opened, language()], () => [
+  fill("outcome-facts", [now.id, now.journal, now.mdtrt_id, now.opened, language()], () => [
     pair(t("entry.id"), now.journal ?? "—"),
-    pair(t("entry.visit"), now.id),
-    pair(t("visit.number"), now.number ?? "—"),
+    pair(t("visit.number"), now.id),
     pair(t("entry.mdtrt_id"), now.mdtrt_id ?? "—"),
     pair(t("entry.opened"), moment(now.opened)),
   ]);

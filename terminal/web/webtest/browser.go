@@ -51,7 +51,6 @@ func Browser(t testing.TB) (context.Context, *Watch) {
 		}
 		t.Skip("no Chromium is installed: install the package chromium to test the page")
 	}
-	watch := &Watch{}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
@@ -62,6 +61,7 @@ func Browser(t testing.TB) (context.Context, *Watch) {
 		chromedp.WindowSize(1440, 1000))
 	bounded, cancelDeadline := context.WithTimeout(context.Background(), Deadline)
 	allocator, cancelAllocator := chromedp.NewExecAllocator(bounded, options...)
+	watch := &Watch{}
 	ctx, cancelTab := chromedp.NewContext(allocator, chromedp.WithListener(watch.see))
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
@@ -71,6 +71,28 @@ func Browser(t testing.TB) (context.Context, *Watch) {
 		cancelAllocator()
 		cancelDeadline()
 	})
+	listen(t, ctx)
+	return ctx, watch
+}
+
+// Tab opens another tab in the browser of ctx, with storage and cookies of its own.
+func Tab(t testing.TB, ctx context.Context) (context.Context, *Watch) {
+	t.Helper()
+	watch := &Watch{}
+	tab, cancel := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(watch.see))
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(tab); err != nil {
+			t.Logf("close the tab: %v", err)
+		}
+		cancel()
+	})
+	listen(t, tab)
+	return tab, watch
+}
+
+// listen has the tab report its requests and complaints.
+func listen(t testing.TB, ctx context.Context) {
+	t.Helper()
 	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
 			return err
@@ -80,7 +102,6 @@ func Browser(t testing.TB) (context.Context, *Watch) {
 	})); err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}
-	return ctx, watch
 }
 
 func chromium() string {

@@ -110,7 +110,7 @@ func Open(ctx context.Context, base string) error {
 func Wait(ctx context.Context, expression string) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err := chromedp.Run(bounded, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond)))
+	_, err := chromedp.Run(bounded, chromedp.Poll[bool]("Boolean("+expression+")", chromedp.WithPollingInterval(20*time.Millisecond)))
 	if err != nil {
 		shown, _ := Text(ctx, "body")
 		return fmt.Errorf("wait for %s: %w; the page shows:\n%s", expression, err, shown)
