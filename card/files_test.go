@@ -181,3 +181,113 @@ func TestStateIsGoneAfterAReset(t *testing.T) {
 		t.Errorf("a PIN for another card: %v", err)
 	}
 }
+
+// Everything that the images of the simulator say is what is read: two
+// implementations of the card specification agree on every value.
+func TestImagesAreReadAsTheyAreWritten(t *testing.T) {
+	for _, image := range []string{"1.0", "2.0", "3.0"} {
+		t.Run(image, func(t *testing.T) {
+			b, err := cardsim.Images().ReadFile("images/" + image + ".json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var img struct{ Files map[string]json.RawMessage }
+			if err := json.Unmarshal(b, &img); err != nil {
+				t.Fatal(err)
+			}
+			c := open(t, example(t, image))
+			if err := c.VerifyPIN(t.Context(), card.PIN("123456")); err != nil {
+				t.Fatal(err)
+			}
+			compared := 0
+			same := func(place string, want any, got card.Record) {
+				compared++
+				text := strings.TrimPrefix(want.(string), "2.0:")
+				if got.Value.String() != text || got.Malformed != nil {
+					t.Errorf("%s: %q (%v), the image says %q", place, got.Value, got.Malformed, text)
+				}
+			}
+			members := func(place string, want map[string]any, got card.Record) {
+				for tag, w := range want {
+					for _, m := range got.Members {
+						if m.Tag == tag {
+							same(place+"/"+tag, w, m)
+						}
+					}
+				}
+			}
+			for name, raw := range img.Files {
+				id, err := card.ParseFileID(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f, err := c.ReadFile(t.Context(), id, &holder{})
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					continue
+				}
+				switch f.Structure {
+				case profile.Variable:
+					var want map[string]any
+					if err := json.Unmarshal(raw, &want); err != nil {
+						t.Fatal(err)
+					}
+					for tag, w := range want {
+						list, ok := w.([]any)
+						if !ok {
+							list = []any{w}
+						}
+						for i, w := range list {
+							var got card.Record
+							for _, r := range f.Records {
+								if r.Tag == tag && r.Instance == i+1 {
+									got = r
+								}
+							}
+							if object, ok := w.(map[string]any); ok {
+								members(name+" "+tag, object, got)
+							} else {
+								same(name+" "+tag, w, got)
+							}
+						}
+					}
+				case profile.Fixed:
+					var want []map[string]any
+					if err := json.Unmarshal(raw, &want); err != nil {
+						t.Fatal(err)
+					}
+					for i, w := range want {
+						members(name, w, f.Records[i])
+					}
+				case profile.CyclicFile:
+					var want []map[string]any
+					if err := json.Unmarshal(raw, &want); err != nil {
+						t.Fatal(err)
+					}
+					if len(f.Records) < len(want) {
+						t.Errorf("%s: %d records, the image has %d", name, len(f.Records), len(want))
+						continue
+					}
+					for i, w := range want {
+						for _, v := range w {
+							// Fields have names of their own there; every
+							// value must be one of the record's.
+							text, ok := v.(string)
+							found := !ok
+							for _, m := range f.Records[i].Members {
+								found = found || m.Value.String() == text
+							}
+							if compared++; !found {
+								t.Errorf("%s record %d: no %q", name, i+1, text)
+							}
+						}
+					}
+				}
+			}
+			if compared < 40 {
+				t.Errorf("only %d values compared", compared)
+			}
+			t.Logf("%d values compared", compared)
+		})
+	}
+}
