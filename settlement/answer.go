@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -12,6 +13,7 @@ type Answer struct {
 	Infno    string
 	RefMsgID string          // inf_refmsgid: the receiver's own number, not an echo
 	WarnMsg  string          // warn_msg, for a person
+	Date     time.Time       // the gateway's clock (HTTP Date), zero where it sent none
 	Output   json.RawMessage // an object, or nil
 	Raw      []byte          // as it came, for the journal; holds personal data
 }

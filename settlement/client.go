@@ -209,16 +209,26 @@ func (c *Client) Do(ctx context.Context, p *Prepared) (Answer, error) {
 	if err := c.cfg.Style.Sign(m); err != nil {
 		return Answer{}, &unsentError{fmt.Errorf("%s: sign: %w", p.Infno, err)}
 	}
-	status, body, err := c.exchange(ctx, m)
+	r, err := c.exchange(ctx, m)
 	if err != nil {
 		return Answer{}, fmt.Errorf("%s: %w", p.Infno, err)
 	}
+	body := r.body
 	if o, ok := c.cfg.Style.(Opener); ok {
 		if body, err = o.Open(p.Infno, body); err != nil {
 			return Answer{}, fmt.Errorf("%s: open answer: %v: %w", p.Infno, err, ErrMalformed)
 		}
 	}
-	return decodeAnswer(p.Infno, status, body)
+	a, err := decodeAnswer(p.Infno, r.status, body)
+	a.Date = r.date
+	return a, err
+}
+
+// A reply is a complete HTTP answer.
+type reply struct {
+	status int
+	date   time.Time
+	body   []byte
 }
 
 var errAnswerTimeout = errors.New("no answer in time")
@@ -226,19 +236,19 @@ var errAnswerTimeout = errors.New("no answer in time")
 // exchange posts a message and reads the whole answer. Where a kept connection
 // turns out to be closed before one byte was handed to it, it takes another,
 // once: nothing is sent twice by that.
-func (c *Client) exchange(ctx context.Context, m *Message) (status int, body []byte, err error) {
+func (c *Client) exchange(ctx context.Context, m *Message) (r reply, err error) {
 	for first := true; ; first = false {
 		var stale bool
-		status, body, stale, err = c.post(ctx, m)
+		r, stale, err = c.post(ctx, m)
 		if !stale || !first || ctx.Err() != nil {
-			return status, body, err
+			return r, err
 		}
 	}
 }
 
 // post sends a message on one connection. stale says that the connection was a
 // kept one and that nothing was sent on it.
-func (c *Client) post(ctx context.Context, m *Message) (status int, body []byte, stale bool, err error) {
+func (c *Client) post(ctx context.Context, m *Message) (r reply, stale bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var line sightings
@@ -254,7 +264,7 @@ func (c *Client) post(ctx context.Context, m *Message) (status int, body []byte,
 	}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, u.String(), nil)
 	if err != nil {
-		return 0, nil, false, &unsentError{fmt.Errorf("request: %w", err)}
+		return reply{}, false, &unsentError{fmt.Errorf("request: %w", err)}
 	}
 	req.Header = m.Header
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
@@ -271,24 +281,29 @@ func (c *Client) post(ctx context.Context, m *Message) (status int, body []byte,
 			err = context.Cause(ctx)
 		}
 		if line.unused() {
-			return 0, nil, line.kept, fmt.Errorf("%w: %w", ErrUnreachable, err)
+			return reply{}, line.kept, fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
-		return 0, nil, false, fmt.Errorf("%w: %w", ErrAnswerLost, err)
+		return reply{}, false, fmt.Errorf("%w: %w", ErrAnswerLost, err)
 	}
 	defer resp.Body.Close()
 	if resp.ContentLength > c.cfg.AnswerLimit {
-		return 0, nil, false, tooLarge(resp.StatusCode)
+		return reply{}, false, tooLarge(resp.StatusCode)
 	}
-	body, err = io.ReadAll(io.LimitReader(resp.Body, c.cfg.AnswerLimit+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.AnswerLimit+1))
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return 0, nil, false, fmt.Errorf("%w: %w", ErrAnswerLost, context.Cause(ctx))
+		return reply{}, false, fmt.Errorf("%w: %w", ErrAnswerLost, context.Cause(ctx))
 	case err != nil:
-		return 0, nil, false, fmt.Errorf("%w: %w", ErrAnswerLost, err)
+		return reply{}, false, fmt.Errorf("%w: %w", ErrAnswerLost, err)
 	case int64(len(body)) > c.cfg.AnswerLimit:
-		return 0, nil, false, tooLarge(resp.StatusCode)
+		return reply{}, false, tooLarge(resp.StatusCode)
 	}
-	return resp.StatusCode, body, false, nil
+	// Some gateways send no date, or none that can be read: then it is zero.
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		date = time.Time{}
+	}
+	return reply{resp.StatusCode, date, body}, false, nil
 }
 
 func tooLarge(status int) error {
