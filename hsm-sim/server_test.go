@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -306,21 +307,27 @@ func FuzzClient(f *testing.F) {
 	f.Add(true, []byte("\x00\x00\x00\x0A\x01\x02CI\x00\x00\x00\x02\x01\x02"))
 	f.Add(false, []byte("\x00\x00\x00\x0A\x01\x02HS\x00\x00\x00\x01\x00\x00"))
 	f.Add(false, []byte{0, 0, 0, 1})
-	f.Fuzz(func(t *testing.T, greeted bool, answer []byte) {
-		addr, _ := peer(t, func(nc net.Conn) {
-			var r io.Reader = nc
-			if greeted {
-				buffered, err := greet(nc)
-				if err != nil {
-					return
-				}
-				r = buffered
-			}
-			if _, err := hsm.ReadFrame(r, hsm.MaxFrame); err != nil {
+	type behaviour struct {
+		greeted bool
+		answer  []byte
+	}
+	var current atomic.Pointer[behaviour]
+	addr, _ := peer(f, func(nc net.Conn) {
+		b := current.Load()
+		var r io.Reader = nc
+		if b.greeted {
+			buffered, err := greet(nc)
+			if err != nil {
 				return
 			}
-			_, _ = nc.Write(answer)
-		})
+			r = buffered
+		}
+		if _, err := hsm.ReadFrame(r, hsm.MaxFrame); err == nil {
+			_, _ = nc.Write(b.answer)
+		}
+	})
+	f.Fuzz(func(t *testing.T, greeted bool, answer []byte) {
+		current.Store(&behaviour{greeted, answer})
 		client := hsm.New([]string{addr}, patient...)
 		defer client.Close()
 		_, err := client.InternalAuth(t.Context(), subject, [8]byte{}, [8]byte{})

@@ -1,8 +1,8 @@
 // Hsm-sim simulates an HSM for social security cards: it holds test root keys
 // and answers the host commands of docs/hsm-protocol.md.
 //
-//	hsm-sim serve --test --listen 127.0.0.1:8752
-//	hsm-sim status --addr 127.0.0.1:8752
+//	hsm-sim serve --test --listen 127.0.0.1:9100
+//	hsm-sim status --addr 127.0.0.1:9100
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage.
 package main

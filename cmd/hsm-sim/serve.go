@@ -17,7 +17,7 @@ import (
 	"onecard/hsm-sim/hsm"
 )
 
-const defaultAddress = "127.0.0.1:8752"
+const defaultAddress = "127.0.0.1:9100"
 
 var (
 	errNoKeyStore = errors.New("there is no key store yet; --test starts the simulator with the test keys, which everybody knows")

@@ -3,7 +3,7 @@
 // The HSM derives a card's keys itself and hands out answers; root keys and
 // card keys never leave it. Package hsmsim simulates such an HSM.
 //
-//	client := hsm.New([]string{"10.0.0.5:8752", "10.0.0.6:8752"})
+//	client := hsm.New([]string{"10.0.0.5:9100", "10.0.0.6:9100"})
 //	defer client.Close()
 //	answer, err := client.InternalAuth(ctx, subject, process, raw)
 //
@@ -204,8 +204,21 @@ func (c *Client) call(ctx context.Context, cmd Command, fields []Field) (answer,
 	own, cancel := context.WithTimeout(ctx, c.callTimeout)
 	defer cancel()
 	var failure error
+	var failed map[*endpoint]bool // in this call
+	note := func(cn *conn, err error) {
+		if failed == nil {
+			failed = make(map[*endpoint]bool)
+		}
+		failed[cn.endpoint] = true
+		failure = worse(failure, fmt.Errorf("%s: %w", cn.addr(), err))
+	}
 	for range len(c.endpoints) + 1 {
-		cn, err := c.acquire(own)
+		cn, err := c.acquire(own, failed)
+		if err != nil && len(failed) > 0 && own.Err() == nil {
+			// Nobody else is there.
+			clear(failed)
+			cn, err = c.acquire(own, failed)
+		}
 		if err != nil {
 			return answer{}, c.ended(ctx, own, worse(failure, err))
 		}
@@ -214,7 +227,7 @@ func (c *Client) call(ctx context.Context, cmd Command, fields []Field) (answer,
 		case err != nil && own.Err() != nil:
 			return answer{}, c.ended(ctx, own, err)
 		case err != nil:
-			failure = worse(failure, fmt.Errorf("%s: %w", cn.addr(), err))
+			note(cn, err)
 			continue
 		case f.Status != StatusOK:
 			text, _ := f.Value(TagText)
@@ -222,13 +235,13 @@ func (c *Client) call(ctx context.Context, cmd Command, fields []Field) (answer,
 			if !f.Status.elsewhere() {
 				return answer{}, refused
 			}
-			failure = worse(failure, fmt.Errorf("%s: %w", cn.addr(), refused))
 			cn.fail(refused)
+			note(cn, refused)
 			continue
 		}
 		if err := CheckResponse(&f); err != nil {
 			cn.fail(err)
-			failure = worse(failure, fmt.Errorf("%s: %w", cn.addr(), err))
+			note(cn, err)
 			continue
 		}
 		return answer{f, cn.addr()}, nil
@@ -259,8 +272,8 @@ func (c *Client) ended(caller, own context.Context, err error) error {
 
 // acquire returns a connection to the first address that has one, dialling where
 // none has: the preferred addresses first, one more whenever the others take
-// long.
-func (c *Client) acquire(ctx context.Context) (*conn, error) {
+// long. Those in failed are passed over.
+func (c *Client) acquire(ctx context.Context, failed map[*endpoint]bool) (*conn, error) {
 	timer := time.NewTimer(c.stagger)
 	defer timer.Stop()
 	for atOnce := 1; ; {
@@ -269,7 +282,7 @@ func (c *Client) acquire(ctx context.Context) (*conn, error) {
 			c.mu.Unlock()
 			return nil, errClosed
 		}
-		if cn := c.pick(); cn != nil {
+		if cn := c.pick(failed); cn != nil {
 			c.mu.Unlock()
 			return cn, nil
 		}
@@ -278,7 +291,7 @@ func (c *Client) acquire(ctx context.Context) (*conn, error) {
 			if dialling == atOnce {
 				break
 			}
-			if c.dial(e) {
+			if !failed[e] && c.dial(e) {
 				dialling++
 			}
 		}
@@ -301,8 +314,11 @@ func (c *Client) acquire(ctx context.Context) (*conn, error) {
 // pick returns the least busy connection of the first address that has any, nil
 // where none has. In the background it wins back better addresses, and adds a
 // connection where one is busy. Under mu.
-func (c *Client) pick() *conn {
+func (c *Client) pick(failed map[*endpoint]bool) *conn {
 	for i, e := range c.endpoints {
+		if failed[e] {
+			continue
+		}
 		var best *conn
 		for _, cn := range e.conns {
 			if best == nil || cn.load() < best.load() {

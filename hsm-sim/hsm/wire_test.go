@@ -225,8 +225,8 @@ func TestForeignWordsAreHarmless(t *testing.T) {
 
 func TestCheckAddress(t *testing.T) {
 	for addr, ok := range map[string]bool{
-		"127.0.0.1:8752": true, "[::1]:8752": true, "hsm.example:1": true,
-		"": false, "127.0.0.1": false, ":8752": false, "a:b": false, "a:0": false, "a:65536": false, "::1:8752": false,
+		"127.0.0.1:9100": true, "[::1]:9100": true, "hsm.example:1": true,
+		"": false, "127.0.0.1": false, ":9100": false, "a:b": false, "a:0": false, "a:65536": false, "::1:9100": false,
 	} {
 		if err := CheckAddress(addr); ok != (err == nil) {
 			t.Errorf("%q: %v", addr, err)
