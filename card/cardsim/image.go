@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"onecard/card/keys"
 	"onecard/card/profile"
@@ -34,6 +35,10 @@ type Image struct {
 	contents    map[fileID]*content
 	account     account
 	accountRead bool
+
+	// cardKeys derives once however many cards are made: it takes as long as
+	// everything else together.
+	cardKeys func() (map[keyID]keys.Key, error)
 }
 
 // ParseImage reads a card image. Errors are *[ImageError] (OC-3301) and name
@@ -47,6 +52,7 @@ func ParseImage(data []byte) (*Image, error) {
 		pin: []byte{0x12, 0x34, 0x56}, pinTries: 6, keyTries: 3, testKeys: true,
 		layouts: make(map[fileID]*layout), contents: make(map[fileID]*content),
 	}
+	img.cardKeys = sync.OnceValues(img.deriveKeys)
 	var files, absent node
 	given := make(map[string]bool)
 	for _, m := range n.members {

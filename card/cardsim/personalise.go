@@ -2,7 +2,9 @@ package cardsim
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"onecard/card/keys"
@@ -11,11 +13,13 @@ import (
 
 // personalise puts an image into the chip and its memory.
 func (c *Card) personalise(img *Image) error {
+	if img == nil || img.cardKeys == nil {
+		return errors.New("not an image that ParseImage has read")
+	}
 	c.chip = chip{
 		atr: slices.Clone(img.atr), bank: img.bank, version: img.version.String(),
 		fciAlg: img.fciAlg, algorithm: img.algorithm, layouts: img.layouts,
 		keyTries: img.keyTries, pinTries: img.pinTries, testKeys: img.testKeys && !img.bank,
-		keys: make(map[keyID]keys.Key),
 	}
 	c.mem = memory{
 		files: make(map[fileID]*content), pin: slices.Clone(img.pin), pinTries: img.pinTries,
@@ -36,37 +40,48 @@ func (c *Card) personalise(img *Image) error {
 	return c.putKeys(img)
 }
 
-// putKeys derives the card's keys from the test roots, or takes the image's.
-// Nobody can compute with SSF33, so such a card has none.
+// putKeys gives the card its keys. Nobody can compute with SSF33, so such a card
+// has none.
 func (c *Card) putKeys(img *Image) error {
 	if img.bank || c.chip.algorithm == keys.SSF33 {
 		return nil
 	}
-	for id, key := range img.keys {
-		c.chip.keys[id] = key
+	all, err := img.cardKeys()
+	if err != nil {
+		return err
 	}
-	if img.testKeys {
-		ring := keys.TestRing(keys.Reference())
-		for e := range ring.Table().All() {
-			for v := byte(1); v <= keys.Versions; v++ {
-				s := keys.Subject{Algorithm: c.chip.algorithm, Area: img.code[:6], Historical: img.historical, Version: v}
-				key, err := ring.CardKey(s, e.Name)
-				if err != nil {
-					return fmt.Errorf("key %s: %w", e.Name, err)
-				}
-				c.chip.keys[keyID{e.Name, v}] = key
-			}
-		}
-	}
+	c.chip.keys = maps.Clone(all)
 	if c.quirks[QuirkNotGenuine] {
-		for id, key := range c.chip.keys {
-			if id.name == "IRK" {
+		for v := byte(1); v <= keys.Versions; v++ {
+			id := keyID{"IRK", v}
+			if key, ok := c.chip.keys[id]; ok {
 				key[0] ^= 0xFF // a copied card does not know the key
 				c.chip.keys[id] = key
 			}
 		}
 	}
 	return nil
+}
+
+// deriveKeys returns the image's own keys, or all versions of all keys from the
+// test roots.
+func (img *Image) deriveKeys() (map[keyID]keys.Key, error) {
+	if !img.testKeys {
+		return img.keys, nil
+	}
+	all := make(map[keyID]keys.Key)
+	ring := keys.TestRing(keys.Reference())
+	for e := range ring.Table().All() {
+		for v := byte(1); v <= keys.Versions; v++ {
+			s := keys.Subject{Algorithm: img.algorithm, Area: img.code[:6], Historical: img.historical, Version: v}
+			key, err := ring.CardKey(s, e.Name)
+			if err != nil {
+				return nil, fmt.Errorf("key %s: %w", e.Name, err)
+			}
+			all[keyID{e.Name, v}] = key
+		}
+	}
+	return all, nil
 }
 
 func (c *content) clone() *content {
