@@ -30,7 +30,7 @@ func TestWorkedExample(t *testing.T) {
 		split = append(split, m[5:9])
 	}
 	want := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| ([a-z_]+) \\| ([0-9.]+) \\|").FindAllStringSubmatch(example, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ([a-z_]+) \| ([0-9.]+) \|`).FindAllStringSubmatch(example, -1) {
 		want[m[1]] = m[2]
 	}
 	if len(fees) < 4 || len(want) < 10 {
