@@ -47,10 +47,7 @@ func serve(t testing.TB, ln net.Listener, opts ...hsmsim.Option) *hsmsim.Server 
 // serveUntil returns a function that stops the simulator and waits for it.
 func serveUntil(t testing.TB, ln net.Listener, opts ...hsmsim.Option) (*hsmsim.Server, func()) {
 	t.Helper()
-	server, err := hsmsim.New(append([]hsmsim.Option{hsmsim.WithKeys(keys.TestRing(keys.Reference()))}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := hsmsim.New(opts...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, ln) }()
@@ -143,15 +140,6 @@ func TestInfo(t *testing.T) {
 	info, err = connect(t, addr).Info(t.Context())
 	if err != nil || info.TestKeys || len(info.Keys) != 0 {
 		t.Errorf("a ring of one's own: %+v, %v", info, err)
-	}
-}
-
-func TestKeysAreRequired(t *testing.T) {
-	if _, err := hsmsim.New(); !errors.Is(err, hsmsim.ErrNoKeys) {
-		t.Errorf("New: %v", err)
-	}
-	if err := hsmsim.Serve(t.Context(), nil); !errors.Is(err, hsmsim.ErrNoKeys) {
-		t.Errorf("Serve: %v", err)
 	}
 }
 

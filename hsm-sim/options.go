@@ -29,6 +29,7 @@ type options struct {
 
 func defaults() options {
 	return options{
+		ring:           keys.TestRing(keys.Reference()),
 		product:        Product,
 		maxConnections: 64,
 		maxInFlight:    64,
@@ -44,8 +45,15 @@ func defaults() options {
 // nothing.
 type Option func(*options)
 
-// WithKeys gives the server its root keys. Required.
-func WithKeys(ring *keys.Ring) Option { return func(o *options) { o.ring = ring } }
+// WithKeys gives the server its root keys. Default the test keys of the
+// reference profile.
+func WithKeys(ring *keys.Ring) Option {
+	return func(o *options) {
+		if ring != nil {
+			o.ring = ring
+		}
+	}
+}
 
 // WithProduct changes the product text in the status answer, at most 64 bytes.
 func WithProduct(text string) Option {

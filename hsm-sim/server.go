@@ -2,11 +2,11 @@
 // host-command protocol in docs/hsm-protocol.md, which derives card keys from
 // root keys and answers with authentication values. Package hsm is its client.
 //
-//	server, err := hsmsim.New(hsmsim.WithKeys(keys.TestRing(keys.Reference())))
-//	err = server.Serve(ctx, listener) // until ctx ends
+//	err := hsmsim.New(hsmsim.WithLog(log)).Serve(ctx, listener) // until ctx ends
 //
-// A simulator that runs with the test keys says so in its log and in every
-// status answer: whoever has this source can compute the same answers.
+// Like everything that simulates it has the test keys unless it is given
+// others ([WithKeys]), and says so in its log and in every status answer:
+// whoever has this source can compute the same answers.
 //
 // Nothing a peer does can make it fail: frames are bounded before they are
 // read, requests in flight and connections are bounded, and a peer that does
@@ -28,9 +28,6 @@ import (
 	"onecard/hsm-sim/hsm"
 )
 
-// ErrNoKeys: a server cannot be made without root keys.
-var ErrNoKeys = errors.New("no root keys: the simulator has no key store yet, only the test keys")
-
 // A Server answers any number of listeners with one set of keys.
 type Server struct {
 	options
@@ -38,25 +35,18 @@ type Server struct {
 	requests atomic.Uint64 // numbers the requests for WithFaults
 }
 
-// New returns a server. [WithKeys] is required: [ErrNoKeys].
-func New(opts ...Option) (*Server, error) {
+// New returns a server.
+func New(opts ...Option) *Server {
 	s := &Server{options: defaults()}
 	for _, o := range opts {
 		o(&s.options)
 	}
-	if s.ring == nil {
-		return nil, ErrNoKeys
-	}
-	return s, nil
+	return s
 }
 
 // Serve is [New] and [Server.Serve] in one.
 func Serve(ctx context.Context, ln net.Listener, opts ...Option) error {
-	s, err := New(opts...)
-	if err != nil {
-		return err
-	}
-	return s.Serve(ctx, ln)
+	return New(opts...).Serve(ctx, ln)
 }
 
 // Serve answers connections of the listener until ctx ends: then it closes the

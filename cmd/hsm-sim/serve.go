@@ -64,10 +64,6 @@ func (s *serveCommand) Run(c *console) (err error) {
 	if config != nil {
 		opts = append(opts, hsmsim.WithTLS(config))
 	}
-	server, err := hsmsim.New(opts...)
-	if err != nil {
-		return err
-	}
 	ln, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errListen, err)
@@ -89,6 +85,7 @@ func (s *serveCommand) Run(c *console) (err error) {
 	if err := c.print(ready, "hsm-sim with TEST KEYS listening on "+address); err != nil {
 		return err
 	}
+	server := hsmsim.New(opts...)
 	err = server.Serve(c.ctx, ln)
 	n := server.Counters()
 	log.WithFields(logrus.Fields{"connections": n.Connections, "requests": n.Requests, "refused": n.Refused, "broken": n.Broken}).Info("stopped")
