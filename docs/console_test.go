@@ -20,6 +20,7 @@ type command struct {
 	line   int // in the document, 1 first
 	text   string
 	output []string
+	demo   bool // it is the demonstration's own start
 }
 
 // commands takes a console block apart: a line that begins with "$ " is a
@@ -118,7 +119,7 @@ func TestCommands(t *testing.T) {
 // Every block in a document is of a kind that is checked somehow, or says that
 // it is not: a block that merely looks like a session would never be tried.
 func TestBlocksAreMarked(t *testing.T) {
-	known := map[string]bool{"console": true, "console norun": true, "toml": true, "json": true, "ini": true, "text": true, "wire": true}
+	known := map[string]bool{"console": true, "console norun": true, "console demo": true, "toml": true, "json": true, "ini": true, "text": true, "wire": true}
 	for _, file := range documents(t) {
 		for _, b := range blocks(read(t, file)) {
 			if !known[b.info] {
@@ -138,7 +139,8 @@ func TestBlocksAreMarked(t *testing.T) {
 const documented = "http://127.0.0.1:8750"
 
 // TestConsole runs the commands of every document, in order, against a
-// demonstration of its own for each document. It needs the programs in bin/,
+// demonstration of its own for each document; a block "console demo" is compared
+// with what that printed itself. It needs the programs in bin/,
 // so it runs where ONECARD_DOCS=1 (scripts/test-docs).
 func TestConsole(t *testing.T) {
 	if os.Getenv("ONECARD_DOCS") != "1" {
@@ -152,12 +154,15 @@ func TestConsole(t *testing.T) {
 	for _, file := range documents(t) {
 		var todo []command
 		for _, b := range blocks(read(t, file)) {
-			if b.info != "console" {
+			if b.info != "console" && b.info != "console demo" {
 				continue
 			}
 			c, err := commands(b)
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
+			}
+			for i := range c {
+				c[i].demo = b.info == "console demo"
 			}
 			todo = append(todo, c...)
 		}
@@ -230,8 +235,9 @@ func help(t *testing.T, program string, command []string) string {
 // A demo is a running demonstration and the surroundings of a person who uses
 // it.
 type demo struct {
-	addr, dir string
-	env       []string
+	addr, dir  string
+	env        []string
+	transcript string // what it printed before it served
 }
 
 // startDemo plays the visit and keeps serving until the test ends.
@@ -245,6 +251,7 @@ func startDemo(t *testing.T, root string) *demo {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "ONECARD_LANG=en")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -252,22 +259,21 @@ func startDemo(t *testing.T, root string) *demo {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	serving := make(chan string, 1)
+	type service struct{ addr, transcript string }
+	serving := make(chan service, 1)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		address := regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
+		var transcript strings.Builder
+		announced := false
+		for lines := bufio.NewScanner(out); lines.Scan(); {
 			t.Log("demonstration: ", lines.Text())
-			if strings.Contains(lines.Text(), "serving") {
-				if a := address.FindString(lines.Text()); a != "" {
-					select {
-					case serving <- a:
-					default:
-					}
-				}
+			addr, found := strings.CutPrefix(lines.Text(), "serving ")
+			if found && !announced {
+				announced = true
+				serving <- service{strings.TrimSuffix(addr, "/"), transcript.String()}
 			}
+			transcript.WriteString(lines.Text() + "\n")
 		}
 	}()
 	t.Cleanup(func() {
@@ -279,19 +285,26 @@ func startDemo(t *testing.T, root string) *demo {
 		}
 	})
 	select {
-	case d.addr = <-serving:
+	case s := <-serving:
+		d.addr, d.transcript = s.addr, s.transcript
 	case <-read:
 		t.Fatal("the demonstration ended before it served")
 	}
 	d.env = append(os.Environ(),
 		"PATH="+filepath.Join(root, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
-		"HOME="+d.dir, "LANG=C.UTF-8", "LC_ALL=", "LC_MESSAGES=",
+		"HOME="+d.dir, "LANG=C.UTF-8", "ONECARD_LANG=en",
 		"ONECARD_ADDR="+d.addr, "ONECARD_STATE_DIR="+state)
 	return d
 }
 
 func (d *demo) try(t *testing.T, file string, c command) {
 	t.Helper()
+	if c.demo {
+		if !shows(c.output, d.transcript) {
+			t.Errorf("%s, line %d: $ %s\nshown:\n%s\nprinted:\n%s", file, c.line, c.text, strings.Join(c.output, "\n"), d.transcript)
+		}
+		return
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(c.text, documented, d.addr))
