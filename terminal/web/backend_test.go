@@ -494,7 +494,7 @@ func (d *desk) settle(visit, in object) (int, any) {
 	entry := object{"id": len(d.journal) + 1, "visit": visit["id"], "transaction": "2207", "msgid": "H51010400001202611211000000001", "opened": "2026-11-21T10:01:00+08:00", "closed": "2026-11-21T10:01:01+08:00", "outcome": "done",
 		"total": split["total"], "fund": split["fund"], "account": split["account"], "cash": split["cash"], "settlement_id": "S0001", "mdtrt_id": "M0001", "holder": visit["holder"].(object)["name"], "fault": nil}
 	d.journal = append(d.journal, entry)
-	visit["journal"], visit["next"] = entry["id"], []string{}
+	visit["journal"], visit["next"] = entry["id"], []string{"dismiss"}
 	end := func(status int, state, outcome string, f object) (int, any) {
 		visit["state"], visit["fault"], entry["outcome"], entry["fault"] = state, f, outcome, f
 		entry["settlement_id"] = ""

@@ -336,6 +336,19 @@ func playAbandon(p *page) {
 	p.key(kb.Enter)
 	p.must(webtest.WaitStep(p.ctx, "ready"))
 	p.focused("start-visit")
+	// A visit whose registration broke off can be given up, too.
+	p.must(webtest.StartVisit(p.ctx))
+	p.desk.with(func() {
+		v := p.desk.state["visit"].(object)
+		v["state"], v["next"] = "opening", []string{}
+	})
+	p.must(webtest.WaitStep(p.ctx, "opening"))
+	p.shows("#visit-panel", "登记没有完成")
+	p.must(webtest.TabTo(p.ctx, "abandon"))
+	p.key(kb.Enter)
+	p.must(webtest.TabTo(p.ctx, "abandon-confirm"))
+	p.key(kb.Enter)
+	p.must(webtest.WaitStep(p.ctx, "ready"))
 }
 
 func playReload(p *page) {

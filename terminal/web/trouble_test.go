@@ -86,9 +86,14 @@ func playUnknown(p *page) {
 	p.key(kb.Escape)
 	p.must(webtest.NextPatient(p.ctx))
 	p.shows("#view-journal", "1 未知")
-	// A reload shows it again: putting it away is not resolving it.
+	// Putting it away is not resolving it.
 	p.open()
-	p.must(webtest.WaitStep(p.ctx, "unknown"))
+	p.must(webtest.WaitStep(p.ctx, "ready"))
+	rows, err := webtest.Journal(p.ctx)
+	p.must(err)
+	if len(rows) != 1 || !strings.Contains(rows[0], "结果未知") {
+		p.Errorf("the journal shows %q", rows)
+	}
 }
 
 func playSums(p *page) {

@@ -49,7 +49,7 @@ function draw() {
 
 // Where the next thing to do is. A step that came by itself takes the focus only
 // from where it is of no more use; it never pulls it out of a field.
-const targets = { waiting: "card-heading", reading: "card-heading", failed: "card-heading", ready: "start-visit", fees: "line-code", tried: "settle", settling: "settling-heading", settled: "print", unknown: "outcome-heading" };
+const targets = { waiting: "card-heading", reading: "card-heading", failed: "card-heading", ready: "start-visit", opening: "abandon", fees: "line-code", tried: "settle", settling: "settling-heading", settled: "print", unknown: "outcome-heading" };
 
 function moveFocus(at, before) {
   if (model.view !== "visit" || dialogOpen()) return;

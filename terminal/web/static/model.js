@@ -6,7 +6,6 @@ export const model = {
   connected: false,
   view: "visit", // or "journal"
   reader: null, // id chosen where there are several
-  dismissed: null, // id of the finished visit that the clerk has put away
   finished: null, // {reader, insertion} of the card whose visit was put away
   reveal: null, // {reader, insertion, identity, until}
   record: null, // {reader, insertion, id, file}
@@ -28,10 +27,10 @@ export const card = () => {
   return now?.state === "ready" ? now.card ?? null : null;
 };
 
-// visit is the desk's current visit unless it is over and put away.
+// visit is the desk's current visit.
 export function visit() {
   const now = model.state?.visit ?? null;
-  return now && now.state !== "closed" && now.id !== model.dismissed ? now : null;
+  return now && now.state !== "closed" ? now : null;
 }
 
 export const permits = (step) => (visit()?.next ?? []).includes(step);
@@ -40,7 +39,7 @@ export const permits = (step) => (visit()?.next ?? []).includes(step);
 export function step() {
   if (!model.state) return "none";
   const now = visit();
-  if (now) return { registered: "fees", lines: "fees", tried: "tried", settling: "settling", settled: "settled", unknown: "unknown" }[now.state] ?? "fees";
+  if (now) return { opening: "opening", registered: "fees", lines: "fees", tried: "tried", settling: "settling", settled: "settled", unknown: "unknown" }[now.state] ?? "fees";
   const at = reader();
   if (!at || at.state === "gone" || at.state === "stuck" || at.state === "failed") return "failed";
   return { empty: "waiting", reading: "reading", ready: "ready" }[at.state] ?? "waiting";

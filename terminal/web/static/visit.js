@@ -40,16 +40,18 @@ export function drawVisit() {
   show("settling", at === "settling");
   const over = at === "settled" || at === "unknown";
   show("next-actions", over);
-  usable("next-patient", over);
+  usable("next-patient", permits("dismiss") && model.connected && !isBusy("visit"));
   show("visit-actions", Boolean(now) && !over && at !== "settling");
-  show("abandon", permits("abandon"));
+  show("opening", at === "opening");
+  const abandonable = permits("abandon") || at === "opening";
+  show("abandon", abandonable);
   usable("abandon", model.connected && !isBusy("visit"));
-  if (!permits("abandon")) closeDialog("abandon-dialog");
+  if (!abandonable) closeDialog("abandon-dialog");
 }
 
 function drawSteps(at) {
   const order = ["card", "register", "fees", "trial", "settle"];
-  const reached = { ready: 1, fees: 2, tried: 3, settling: 4, unknown: 4, settled: 5 }[at] ?? 0;
+  const reached = { ready: 1, opening: 1, fees: 2, tried: 3, settling: 4, unknown: 4, settled: 5 }[at] ?? 0;
   fill("steps", [at, language()], () => order.map((name, i) => element("li",
     { class: i < reached ? "past" : null, "aria-current": i === reached ? "step" : null },
     element("span", { class: "mark", "aria-hidden": "true" }, i < reached ? "✓" : i + 1), t(`step.${name}`),
@@ -102,7 +104,6 @@ async function register() {
     return;
   }
   show("register-problem", false);
-  model.dismissed = null;
   const done = await run("visit", $("start-visit"), () => call("POST", "/v1/visits", body, 180000));
   if (!done) return;
   $("register").reset();
@@ -157,16 +158,20 @@ async function abandon() {
   if (done) announce(t("abandon.done"));
 }
 
-// nextPatient puts a finished visit away on this page. The service keeps it
-// until the next one starts, so a reload shows it again.
-function nextPatient() {
+// nextPatient puts a finished visit away. That undoes nothing: its entry stays
+// in the journal.
+async function nextPatient() {
   const now = visit();
-  if (!now || !["settled", "unknown"].includes(now.state)) return;
-  model.dismissed = now.id;
-  model.finished = card() ? ticket() : null;
-  model.deleted = null;
-  model.editing = null;
-  for (const area of ["card", "visit"]) forget(area);
+  if (!now || $("next-patient").getAttribute("aria-disabled") === "true") return;
+  const finished = card() ? ticket() : null;
+  const done = await run("visit", $("next-patient"), async () => {
+    await call("DELETE", `/v1/visits/${encodeURIComponent(now.id)}`);
+    model.finished = finished;
+    model.deleted = null;
+    model.editing = null;
+  });
+  if (!done) return;
+  forget("card");
   announce(t("next.announce"));
   redraw();
 }
