@@ -195,7 +195,7 @@ func playVisit(p *page) {
 	p.shows("#card-panel", "欧**燕", "卡片已通过认证", "3.00", "2022年3月1日 至 2032年2月28日")
 	p.shot("3-ready")
 	p.must(webtest.AskPIN(p.ctx))
-	for file, wanted := range map[string]string{"DF03EF07": "企业职工基本养老保险", "DF03EF05": "120 个月", "DF04EF05": "OC-1204"} {
+	for file, wanted := range map[string]string{"DF03EF07": "卡上没有登记\n养老保险信息更新日期", "DF03EF05": "120 个月", "DF04EF05": "OC-1204"} {
 		text, err := webtest.Record(p.ctx, file)
 		p.must(err)
 		if !strings.Contains(text, wanted) {

@@ -56,7 +56,7 @@ export function drawCard() {
     pair(t("card.number"), now.number ?? "—"),
     pair(t("card.area"), now.area ?? "—"),
     pair(t("card.validity"), validity(now)),
-    pair(t("card.read"), t("card.read.value", { n: now.commands ?? "—", ms: now.milliseconds ?? "—" }), "soft"),
+    pair(t("card.read"), t("card.read.value", { n: now.commands ?? "—", ms: Number.isFinite(now.milliseconds) ? Math.round(now.milliseconds) : "—" }), "soft"),
   ]);
   drawPIN(at, now);
 }

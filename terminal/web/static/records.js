@@ -29,7 +29,15 @@ export function drawRecords() {
   show("record-view", kept !== null);
   setText("record-heading", kept ? say(kept.file.name) : "");
   const records = kept?.file.records ?? [];
-  fill("record-list", [records, language()], () => records.slice(0, mostRecords).map((record) => line(kept.id, record)));
+  fill("record-list", [records, language()], () => list(kept?.id, records.slice(0, mostRecords)));
+}
+
+// list shows what the card holds, and in one line at the end what it does not.
+function list(file, records) {
+  const empty = records.filter((record) => record.unset && !record.fault);
+  const rows = records.filter((record) => !empty.includes(record)).map((record) => line(file, record));
+  if (empty.length > 0) rows.push(element("div", { class: "soft" }, element("dt", null, t("records.unset")), element("dd", null, empty.map((record) => say(record.name) || record.tag).join(t("records.comma")))));
+  return rows;
 }
 
 function line(file, record) {
