@@ -39,7 +39,10 @@
 //	             several times has a list of values in record order
 //	fixed        [{"18": "110", ...}, ...]: record 1 first
 //	cyclic       [{"sequence": 3, "time": "2026-09-14 10:21:37"}, ...]: newest
-//	             first, fields by name (see fieldNames) or by offset, "@15"
+//	             first; occupation, from, to, employer in DF02EF07; type,
+//	             approved, from, to, area in DF02EF16; sequence, type, terminal,
+//	             time, account, self_paid, pooling in DF04EF08; sequence,
+//	             category in DF04EF15
 //	transparent  "hex:FFD8..." or "base64:...", filled up with 00
 //
 // An element that is absent, null or "" is unset. Values are strings:
