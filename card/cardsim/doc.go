@@ -17,7 +17,7 @@
 //
 //	comment              for people
 //	kind                 "social-security", or "bank": a card that knows PSE only
-//	atr                  of a bank card, hex; others get it from the next but one
+//	atr                  of a bank card, hex; others have it from historical_bytes
 //	version              "1.0", "2.0", "3.0"
 //	algorithm            "DES", "SM4", "SSF33" in the FCI; absent: not said, DES
 //	historical_bytes     26 hex digits, the tail of the ATR
