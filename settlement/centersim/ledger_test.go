@@ -75,7 +75,7 @@ func TestTornLedger(t *testing.T) {
 	whole := aLedger(t, filepath.Join(dir, "whole"))
 	last := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
 	for cut := last; cut <= len(whole); cut++ {
-		if cut > last+5 && cut < len(whole)-5 && cut%17 != 0 {
+		if cut > last+5 && cut < len(whole)-5 && cut%41 != 0 {
 			continue
 		}
 		name := filepath.Join(dir, "torn")
@@ -132,7 +132,7 @@ func TestCorruptLedger(t *testing.T) {
 		}
 	}
 	for i := range whole {
-		if i%7 != 0 && i < len(whole)-200 {
+		if i%23 != 0 && i < len(whole)-80 {
 			continue
 		}
 		b := bytes.Clone(whole)
