@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Layouts of dates and times in messages.
@@ -88,7 +89,7 @@ func (e Envelope) seal(c *Catalogue, input any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("marshal envelope: %w", err)
 	}
-	if err := c.validateEnvelope(e.Infno, header, len([]rune(string(raw)))); err != nil {
+	if err := c.validateEnvelope(e.Infno, header, utf8.RuneCount(raw)); err != nil {
 		return nil, err
 	}
 	body := make([]byte, 0, len(header)+len(raw)+10)

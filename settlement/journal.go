@@ -43,6 +43,10 @@ type Journal struct {
 	read  *sql.DB
 	lock  fileLock
 
+	// The two statements of every settlement, parsed once: with the schema's
+	// triggers, parsing costs as much as the fsync.
+	insert, update *sql.Stmt
+
 	// Conclusions that the disk refused. They are tried again before every
 	// later write; after a restart their entries are unknown.
 	mu      sync.Mutex
@@ -77,6 +81,22 @@ func (e Entry) String() string {
 	return fmt.Sprintf("entry %d: %s %s %s %s", e.ID, e.Infno, e.MsgID, e.Total, e.Outcome)
 }
 
+const (
+	insertEntry = `INSERT INTO entry (visit, infno, msgid, day, opened_at, outcome,
+		agreed_total, agreed_fund, agreed_account, agreed_cash, total, fund, account, cash,
+		mdtrt_id, psn_no, holder, request_sha256, request)
+		VALUES (?1, ?2, ?3, ?4, ?5, 'intended', ?6, ?7, ?8, ?9, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)`
+
+	updateEntry = `UPDATE entry SET outcome = ?2, closed_at = ?3,
+		total = coalesce(?4, total), fund = coalesce(?5, fund), account = coalesce(?6, account), cash = coalesce(?7, cash),
+		setl_id = CASE WHEN ?8 <> '' THEN ?8 ELSE setl_id END, fault = ?9, message = ?10, note = ?11,
+		answer = coalesce(?12, answer)
+		WHERE id = ?1 AND outcome IN ('intended', 'unknown')`
+
+	// unresolved lets SQLite use the small index of what is not resolved.
+	unresolved = ` outcome IN ('intended', 'unknown') `
+)
+
 // Intend writes an entry down, durably, before its request is sent: Visit,
 // Infno, MsgID, Agreed, MdtrtID, PsnNo, Holder and Request of e. It refuses a
 // visit that has a transaction on its way (ErrInProgress), in doubt
@@ -93,10 +113,7 @@ func (j *Journal) Intend(ctx context.Context, e Entry) (id int64, err error) {
 	now := j.now()
 	sum := sha256.Sum256(e.Request)
 	a := e.Agreed
-	result, err := j.write.ExecContext(ctx, `INSERT INTO entry (visit, infno, msgid, day, opened_at, outcome,
-		agreed_total, agreed_fund, agreed_account, agreed_cash, total, fund, account, cash,
-		mdtrt_id, psn_no, holder, request_sha256, request)
-		VALUES (?1, ?2, ?3, ?4, ?5, 'intended', ?6, ?7, ?8, ?9, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)`,
+	result, err := j.insert.ExecContext(ctx,
 		e.Visit, e.Infno, e.MsgID, FormatDate(now), now.UnixMilli(),
 		int64(a.Total), int64(a.Fund), int64(a.Account), int64(a.Cash),
 		e.MdtrtID, e.PsnNo, e.Holder, sum[:], e.Request)
@@ -193,11 +210,7 @@ func (j *Journal) conclude(ctx context.Context, d conclusion) error {
 	if c.Booked != nil {
 		total, fund, account, cash = int64(c.Booked.Total), int64(c.Booked.Fund), int64(c.Booked.Account), int64(c.Booked.Cash)
 	}
-	result, err := j.write.ExecContext(ctx, `UPDATE entry SET outcome = ?2, closed_at = ?3,
-		total = coalesce(?4, total), fund = coalesce(?5, fund), account = coalesce(?6, account), cash = coalesce(?7, cash),
-		setl_id = CASE WHEN ?8 <> '' THEN ?8 ELSE setl_id END, fault = ?9, message = ?10, note = ?11,
-		answer = coalesce(?12, answer)
-		WHERE id = ?1 AND outcome IN ('intended', 'unknown')`,
+	result, err := j.update.ExecContext(ctx,
 		d.id, string(c.Outcome), d.at.UnixMilli(), total, fund, account, cash,
 		c.SetlID, string(c.Fault), c.Message, c.Note, c.Answer)
 	if err != nil {
@@ -259,6 +272,9 @@ func (j *Journal) List(ctx context.Context, f Filter) ([]Entry, error) {
 	}
 	if f.Outcome != "" {
 		add("outcome = ?", string(f.Outcome))
+		if f.Outcome == Intended || f.Outcome == Unknown {
+			where = append(where, unresolved)
+		}
 	}
 	if f.Visit != "" {
 		add("visit = ?", f.Visit)
@@ -316,7 +332,11 @@ func (j *Journal) Unresolved(ctx context.Context, visit string) (e Entry, ok boo
 
 // Count returns the number of entries of an outcome.
 func (j *Journal) Count(ctx context.Context, o Outcome) (n int, err error) {
-	if err := j.read.QueryRowContext(ctx, `SELECT count(*) FROM entry WHERE outcome = ?`, string(o)).Scan(&n); err != nil {
+	query := `SELECT count(*) FROM entry WHERE outcome = ?`
+	if o == Intended || o == Unknown {
+		query += ` AND ` + unresolved
+	}
+	if err := j.read.QueryRowContext(ctx, query, string(o)).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count entries: %w", unavailable(err))
 	}
 	return n, nil

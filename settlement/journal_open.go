@@ -100,8 +100,14 @@ func (j *Journal) open() error {
 		}
 	}
 	if _, err := j.write.ExecContext(ctx, `UPDATE entry SET outcome = 'unknown', closed_at = ?1, fault = ?2,
-		note = 'onecardd ended before the answer; the request may have been sent' WHERE outcome = 'intended'`,
+		note = 'onecardd ended before the answer; the request may have been sent' WHERE outcome = 'intended' AND`+unresolved,
 		j.now().UnixMilli(), string(fault.AnswerLost)); err != nil {
+		return unavailable(err)
+	}
+	if j.insert, err = j.write.PrepareContext(ctx, insertEntry); err != nil {
+		return unavailable(err)
+	}
+	if j.update, err = j.write.PrepareContext(ctx, updateEntry); err != nil {
 		return unavailable(err)
 	}
 	return nil
@@ -122,8 +128,13 @@ func (j *Journal) Check(ctx context.Context) error {
 // Close tries conclusions that the disk refused once more and closes the file.
 func (j *Journal) Close() error {
 	var errs []error
-	if j.write != nil {
+	if j.update != nil {
 		errs = append(errs, j.flush(context.Background()))
+	}
+	for _, statement := range []*sql.Stmt{j.insert, j.update} {
+		if statement != nil {
+			errs = append(errs, statement.Close())
+		}
 	}
 	// Readers first: the last connection folds the write-ahead log back in.
 	for _, db := range []*sql.DB{j.read, j.write} {

@@ -1,5 +1,6 @@
 -- The journal's schema, version 1. What must never happen is refused here,
--- whatever program writes.
+-- whatever program writes. Entries are never deleted, so their numbers are
+-- never used again. Every index costs a page in each fsynced commit.
 
 CREATE TABLE mark (
   name  TEXT PRIMARY KEY,
@@ -7,7 +8,7 @@ CREATE TABLE mark (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE entry (
-  id             INTEGER PRIMARY KEY AUTOINCREMENT,
+  id             INTEGER PRIMARY KEY,
   visit          TEXT NOT NULL CHECK (visit <> ''),
   infno          TEXT NOT NULL CHECK (infno <> ''),
   msgid          TEXT NOT NULL UNIQUE CHECK (msgid <> ''),
@@ -45,7 +46,6 @@ CREATE UNIQUE INDEX entry_standing ON entry (visit, infno)
 -- The same visit upstream, whatever number the terminal gave it.
 CREATE UNIQUE INDEX entry_mdtrt ON entry (mdtrt_id) WHERE outcome IN ('intended', 'unknown') AND mdtrt_id <> '';
 CREATE INDEX entry_day ON entry (day, id);
-CREATE INDEX entry_open ON entry (outcome, id) WHERE outcome IN ('intended', 'unknown');
 
 CREATE TRIGGER entry_born BEFORE INSERT ON entry WHEN NEW.outcome <> 'intended'
 BEGIN SELECT RAISE(ABORT, 'an entry begins as intended'); END;
