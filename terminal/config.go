@@ -52,9 +52,16 @@ type ReaderConfig struct {
 	Match string `toml:"match"`
 	// Role is user (the patient's card) or ignore.
 	Role string `toml:"role"`
-	// Image is the card image in a virtual reader: a file, or 1.0, 2.0, 3.0.
+	// Image is the card image in a virtual reader: a file, or 1.0, 2.0, 3.0;
+	// none leaves the reader empty.
 	Image string `toml:"image"`
+	// Quirks are the oddities and faults of that card, by the names that
+	// `onecard sim card --quirk=list` shows.
+	Quirks []string `toml:"quirks"`
 }
+
+// NoImage is the image of a virtual reader without a card.
+const NoImage = "none"
 
 // KeysConfig says who computes with the root keys.
 type KeysConfig struct {
@@ -240,6 +247,9 @@ func (c *Config) check() error {
 		}
 		if r.Kind != "virtual" && r.Image != "" {
 			return wrong(key+"image", "only a virtual reader has one")
+		}
+		if len(r.Quirks) > 0 && (r.Kind != "virtual" || r.Image == NoImage) {
+			return wrong(key+"quirks", "only the card of a virtual reader has them")
 		}
 		if r.Match == "" {
 			r.Match = "*"

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 
@@ -33,21 +35,29 @@ type simCardCmd struct {
 	Quirk []string `help:"A quirk of real cards; may be repeated. --quirk=list shows them."`
 }
 
+// listQuirks stands for the list of all quirks.
+const listQuirks = "list"
+
+// Validate refuses a quirk that there is not, as part of the command line.
+func (c *simCardCmd) Validate() error {
+	if slices.Contains(c.Quirk, listQuirks) {
+		return nil
+	}
+	_, err := daemon.Quirks(c.Quirk)
+	return err
+}
+
 // Run is a card until it is told to stop. vpcd may come and go meanwhile.
 func (c *simCardCmd) Run(a *app) error {
-	var quirks []cardsim.Quirk
-	for _, name := range c.Quirk {
-		if name == "list" {
-			for _, q := range cardsim.Quirks() {
-				a.print("%-24s %s\n", q.Quirk, q.Description)
-			}
-			return nil
+	if slices.Contains(c.Quirk, listQuirks) {
+		for _, q := range cardsim.Quirks() {
+			a.print("%-24s %s\n", q.Quirk, q.Description)
 		}
-		q, err := cardsim.ParseQuirk(name)
-		if err != nil {
-			return err
-		}
-		quirks = append(quirks, q)
+		return nil
+	}
+	quirks, err := daemon.Quirks(c.Quirk)
+	if err != nil {
+		return err // Validate has seen them
 	}
 	image, err := daemon.LoadImage(c.Image)
 	if err != nil {
@@ -73,7 +83,23 @@ type simCenterCmd struct {
 	Ledger string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
 	Data   string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
 	Repeat string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
-	Fault  []string `help:"A fault to order, such as 2207:drop-after; may be repeated (docs/centersim.md)."`
+	Fault  []string `help:"A fault to order, such as 2207:drop-after; may be repeated (docs/centersim.md)." sep:"none"`
+}
+
+// Validate checks the command line.
+func (c *simCenterCmd) Validate() error {
+	for _, text := range c.Fault {
+		if _, err := centersim.ParseFault(text); err != nil {
+			return err
+		}
+	}
+	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !loopback(host) {
+		return errors.New("--listen is a loopback address, host:port")
+	}
+	if c.Style == centersim.StyleXTif && c.Tokens == "" {
+		return errors.New("--style x-tif needs --tokens")
+	}
+	return nil
 }
 
 // callPath is the one endpoint of the interface.
@@ -92,21 +118,15 @@ func (c *simCenterCmd) Run(a *app) error {
 	for _, text := range c.Fault {
 		f, err := centersim.ParseFault(text)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errSimulator, err)
+			return err // Validate has seen it
 		}
 		config.Faults = append(config.Faults, f)
 	}
 	if c.Style == centersim.StyleXTif {
-		if c.Tokens == "" {
-			return fmt.Errorf("style x-tif needs --tokens: %w", errSimulator)
-		}
 		var err error
 		if config.Tokens, err = centersim.ReadTokens(c.Tokens); err != nil {
 			return fmt.Errorf("tokens: %w: %w", errSimulator, err)
 		}
-	}
-	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !loopback(host) {
-		return fmt.Errorf("listen on a loopback address: %w", errSimulator)
 	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {

@@ -233,6 +233,19 @@ func (l *faultList) take(infno string) met {
 	return m
 }
 
+// clock returns by how much the next answer's Date would be off, and uses
+// nothing up.
+func (l *faultList) clock(infno string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.ordered {
+		if f.Kind == Clock && (f.Infno == "" || f.Infno == infno) {
+			return f.For
+		}
+	}
+	return 0
+}
+
 func (l *faultList) releaseAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -77,6 +77,8 @@ func abort() { panic(http.ErrAbortHandler) }
 func (c *Center) serve(w http.ResponseWriter, r *http.Request, infno string) {
 	w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
 	if r.Method != http.MethodPost {
+		// Who asks for the time only sees the clock that a transaction would.
+		w.Header().Set("Date", c.now().Add(c.faults.clock(infno)).UTC().Format(http.TimeFormat))
 		w.Header().Set("Allow", http.MethodPost)
 		writeJSON(w, http.StatusMethodNotAllowed, object{"code": 405, "message": "仅支持POST"})
 		return

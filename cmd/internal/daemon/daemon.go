@@ -171,20 +171,52 @@ func drivers(cfg terminal.Config, log *logrus.Logger) (list []reader.Driver, sim
 			if strings.ContainsAny(name, "*?") {
 				name = fmt.Sprintf("onecard virtual reader %d", i+1)
 			}
-			image, err := LoadImage(r.Image)
-			if err != nil {
-				return nil, false, fmt.Errorf("reader[%d].image: %w", i, err)
+			if err := slots.AddSlot(name); err != nil {
+				return nil, false, fmt.Errorf("reader[%d]: %w: %w", i, terminal.ErrConfig, err)
 			}
-			sim, err := cardsim.New(image, cardsim.WithLogger(log))
-			if err != nil {
-				return nil, false, fmt.Errorf("reader[%d].image: %w", i, err)
+			if r.Image == terminal.NoImage {
+				continue
 			}
-			if err := errors.Join(slots.AddSlot(name), slots.Insert(name, sim)); err != nil {
+			sim, err := simulatedCard(r, log)
+			if err != nil {
+				return nil, false, fmt.Errorf("reader[%d].%w", i, err)
+			}
+			if err := slots.Insert(name, sim); err != nil {
 				return nil, false, fmt.Errorf("reader[%d]: %w: %w", i, terminal.ErrConfig, err)
 			}
 		}
 	}
 	return list, simulated, nil
+}
+
+// simulatedCard makes the card of a virtual reader.
+func simulatedCard(r terminal.ReaderConfig, log *logrus.Logger) (*cardsim.Card, error) {
+	quirks, err := Quirks(r.Quirks)
+	if err != nil {
+		return nil, fmt.Errorf("quirks: %w: %w", terminal.ErrConfig, err)
+	}
+	image, err := LoadImage(r.Image)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	sim, err := cardsim.New(image, cardsim.WithQuirks(quirks...), cardsim.WithLogger(log))
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	return sim, nil
+}
+
+// Quirks returns the quirks of these names.
+func Quirks(names []string) ([]cardsim.Quirk, error) {
+	quirks := make([]cardsim.Quirk, 0, len(names))
+	for _, name := range names {
+		q, err := cardsim.ParseQuirk(name)
+		if err != nil {
+			return nil, err
+		}
+		quirks = append(quirks, q)
+	}
+	return quirks, nil
 }
 
 // maxImage bounds the file of a card image.
