@@ -123,17 +123,18 @@ func (s *Service) probeUpstream(ctx context.Context) (skew time.Duration, known 
 }
 
 // checkUpstream keeps the conditions upstream and clock.
-func (s *Service) checkUpstream(ctx context.Context) {
+func (s *Service) checkUpstream(ctx context.Context) bool {
 	skew, known, err := s.probeUpstream(ctx)
 	if errors.Is(err, context.Canceled) {
-		return
+		return true
 	}
 	s.health.set(HealthUpstream, err)
 	if !known {
-		return
+		return err == nil
 	}
 	if skew.Abs() > clockTolerance {
 		err = detailed{ErrClock, fmt.Sprintf("%+d s", int(skew.Seconds()))}
 	}
 	s.health.set(HealthClock, err)
+	return err == nil
 }

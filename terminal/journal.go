@@ -83,16 +83,16 @@ func entryFault(e settlement.Entry) *Fault {
 }
 
 // countDay publishes the counts of today.
-func (s *Service) countDay(ctx context.Context) {
+func (s *Service) countDay(ctx context.Context) bool {
 	day := settlement.FormatDate(s.parts.Now())
 	t, err := s.parts.Journal.Totals(ctx, day)
 	if errors.Is(err, context.Canceled) {
-		return
+		return true
 	}
 	s.health.set(HealthJournal, err)
 	if err != nil {
 		s.parts.Log.WithError(err).Error("the journal cannot be read")
-		return
+		return false
 	}
 	count := DayCount{Day: day, Done: t.Done, Refused: t.Refused, Unknown: t.Unknown}
 	s.mu.Lock()
@@ -102,6 +102,7 @@ func (s *Service) countDay(ctx context.Context) {
 	if changed {
 		s.pub.changed()
 	}
+	return true
 }
 
 // checkFile reads the whole journal, for as long as a person waits. One that is

@@ -45,12 +45,16 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 		s.upstreamFailed(err)
 		return Visit{}, err
 	}
+	scope, err := s.scope(ctx, r)
+	if err != nil {
+		return Visit{}, err
+	}
 	one, err := s.visits.create(ctx, r)
 	if err != nil {
 		return Visit{}, err
 	}
 	defer one.step.Unlock()
-	registered, err := s.parts.Upstream.Register(ctx, scope(r), settlement.Registration{
+	registered, err := s.parts.Upstream.Register(ctx, scope, settlement.Registration{
 		PsnNo: r.PsnNo, Insutype: r.Person.Insurance.Code, Begntime: settlement.FormatTime(r.Opened),
 		MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
 		PsnCertType: certID, Certno: r.Certno, PsnType: r.Person.Class.Code, PsnName: r.Name,
@@ -139,7 +143,7 @@ func (s *Service) person(ctx context.Context, r *record) error {
 		return err
 	}
 	insurance := insuranceOf(p)
-	r.SignNo, r.PsnNo = signNo, string(p.BaseInfo.Value.PsnNo)
+	r.PsnNo = string(p.BaseInfo.Value.PsnNo)
 	r.Person = Person{
 		Insurance: s.coded("insutype", string(insurance.Insutype)),
 		Class:     s.coded("psn_type", string(insurance.PsnType)),
@@ -228,8 +232,11 @@ func localAddress(upstream string) (ip, mac string) {
 	return ip, mac
 }
 
-func scope(r record) settlement.Scope {
-	return settlement.Scope{InsuplcAdmdvs: r.Person.Area, SignNo: r.SignNo}
+// scope is what every call about a visit carries. The sign_no is today's: a
+// visit may go on after midnight.
+func (s *Service) scope(ctx context.Context, r record) (settlement.Scope, error) {
+	signNo, _, err := s.signNo(ctx, false)
+	return settlement.Scope{InsuplcAdmdvs: r.Person.Area, SignNo: signNo}, err
 }
 
 // upstreamFailed keeps the condition upstream when a call could not reach it.

@@ -80,6 +80,9 @@ func New(cfg Config, parts Parts) *Service {
 // Run serves the readers until ctx ends and everything it started has ended.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.visits.restore(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	var wg sync.WaitGroup
@@ -94,13 +97,13 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 	})
 	if s.parts.KeysCheck != nil {
-		wg.Go(func() { s.repeat(ctx, checkInterval, s.checkKeys) })
+		wg.Go(func() { s.repeat(ctx, s.checkKeys) })
 	}
 	if s.parts.Upstream != nil {
-		wg.Go(func() { s.repeat(ctx, checkInterval, s.checkUpstream) })
+		wg.Go(func() { s.repeat(ctx, s.checkUpstream) })
 	}
 	if s.parts.Journal != nil {
-		wg.Go(func() { s.repeat(ctx, checkInterval, s.countDay) })
+		wg.Go(func() { s.repeat(ctx, s.countDay) })
 	}
 	<-ctx.Done()
 	wg.Wait()
@@ -108,19 +111,26 @@ func (s *Service) Run(ctx context.Context) error {
 	return failed
 }
 
-// checkInterval is how often the health of what lies outside is looked at.
-const checkInterval = 15 * time.Second
+// How often the health of what lies outside is looked at: a trouble more often,
+// so that a desk knows soon that it is over.
+const (
+	checkInterval   = 15 * time.Second
+	troubleInterval = 2 * time.Second
+)
 
-// repeat runs a check at once and then every interval until ctx ends.
-func (s *Service) repeat(ctx context.Context, interval time.Duration, check func(context.Context)) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+// repeat runs a check at once and then again and again until ctx ends.
+func (s *Service) repeat(ctx context.Context, check func(context.Context) (well bool)) {
 	for {
-		check(ctx)
+		pause := checkInterval
+		if !check(ctx) {
+			pause = troubleInterval
+		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
@@ -320,12 +330,12 @@ func (s *Service) Looked(ctx context.Context) error {
 
 // checkKeys asks the key holder and, when it is back, reads the cards again
 // that could not be authenticated meanwhile.
-func (s *Service) checkKeys(ctx context.Context) {
+func (s *Service) checkKeys(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	test, err := s.parts.KeysCheck(ctx)
 	if errors.Is(err, context.Canceled) {
-		return
+		return true
 	}
 	s.mu.Lock()
 	changed := err == nil && s.testKeys != test
@@ -343,4 +353,5 @@ func (s *Service) checkKeys(ctx context.Context) {
 			d.keysBack()
 		}
 	}
+	return err == nil
 }

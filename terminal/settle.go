@@ -45,9 +45,7 @@ func (s *Service) SetLines(ctx context.Context, id string, req LinesRequest) (Vi
 		return Visit{}, err
 	}
 	defer end()
-	one.mu.Lock()
-	check := record{Visit: one.rec.Visit, Specialty: one.rec.Specialty}
-	one.mu.Unlock()
+	check := one.record()
 	if req.Diagnoses != nil {
 		check.Diagnoses = req.Diagnoses
 		if err := check.complete(); err != nil {
@@ -122,17 +120,20 @@ func (s *Service) Trial(ctx context.Context, id string) (Visit, error) {
 		return Visit{}, err
 	}
 	defer end()
-	if err := s.upload(ctx, one); err != nil {
+	r := one.record()
+	scope, err := s.scope(ctx, r)
+	if err != nil {
 		return Visit{}, s.visits.stumbled(one, err)
 	}
-	one.mu.Lock()
-	r := one.rec
-	one.mu.Unlock()
+	if err := s.upload(ctx, one, scope); err != nil {
+		return Visit{}, s.visits.stumbled(one, err)
+	}
+	r = one.record()
 	total, err := settlement.ParseYuan(r.Total)
 	if err != nil {
 		return Visit{}, err
 	}
-	out, err := s.parts.Upstream.Trial(ctx, scope(r), settlement.TrialInput{
+	out, err := s.parts.Upstream.Trial(ctx, scope, settlement.TrialInput{
 		PsnNo: r.PsnNo, MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
 		PsnCertType: certID, Certno: r.Certno, PsnType: r.Person.Class.Code, PsnName: r.Name,
 		MedType: r.MedType.Code, MedfeeSumamt: total, PsnSetlway: payByItem,
@@ -159,15 +160,13 @@ func (s *Service) Trial(ctx context.Context, id string) (Visit, error) {
 
 // upload sends diagnoses and lines. A batch whose answer was lost may stand
 // upstream: it is cancelled there before the lines go up again as another.
-func (s *Service) upload(ctx context.Context, one *visit) error {
-	one.mu.Lock()
-	r := one.rec
-	one.mu.Unlock()
+func (s *Service) upload(ctx context.Context, one *visit, scope settlement.Scope) error {
+	r := one.record()
 	if len(r.Diagnoses) == 0 {
 		return detailed{errFieldMissing, "diagnoses"}
 	}
 	if !r.Told {
-		if err := s.parts.Upstream.UploadVisit(ctx, scope(r), s.diagnoses(r)); err != nil {
+		if err := s.parts.Upstream.UploadVisit(ctx, scope, s.diagnoses(r)); err != nil {
 			return err
 		}
 		s.visits.update(one, func(r *record) { r.Told = true })
@@ -176,7 +175,7 @@ func (s *Service) upload(ctx context.Context, one *visit) error {
 		return nil
 	}
 	if r.Uploads > 0 {
-		if err := s.parts.Upstream.CancelFees(ctx, scope(r), settlement.FeeCancel{
+		if err := s.parts.Upstream.CancelFees(ctx, scope, settlement.FeeCancel{
 			MdtrtID: r.MdtrtID, PsnNo: r.PsnNo, ChrgBchno: settlement.AllUnsettled,
 		}); err != nil {
 			return err
@@ -194,7 +193,7 @@ func (s *Service) upload(ctx context.Context, one *visit) error {
 	if err := s.visits.store(ctx, one); err != nil {
 		return err
 	}
-	results, err := s.parts.Upstream.UploadFees(ctx, scope(r), details)
+	results, err := s.parts.Upstream.UploadFees(ctx, scope, details)
 	if err != nil {
 		return err
 	}
@@ -268,17 +267,19 @@ func (s *Service) cancelUpstream(ctx context.Context, one *visit) error {
 	if err := s.canSettle(); err != nil {
 		return err
 	}
-	one.mu.Lock()
-	r := one.rec
-	one.mu.Unlock()
+	r := one.record()
+	scope, err := s.scope(ctx, r)
+	if err != nil {
+		return err
+	}
 	if r.Uploads > 0 {
-		if err := s.parts.Upstream.CancelFees(ctx, scope(r), settlement.FeeCancel{
+		if err := s.parts.Upstream.CancelFees(ctx, scope, settlement.FeeCancel{
 			MdtrtID: r.MdtrtID, PsnNo: r.PsnNo, ChrgBchno: settlement.AllUnsettled,
 		}); err != nil {
 			return err
 		}
 	}
-	return s.parts.Upstream.CancelRegistration(ctx, scope(r), settlement.RegistrationCancel{
+	return s.parts.Upstream.CancelRegistration(ctx, scope, settlement.RegistrationCancel{
 		PsnNo: r.PsnNo, MdtrtID: r.MdtrtID, IptOtpNo: r.ID,
 	})
 }
@@ -302,9 +303,7 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 		return Visit{}, err
 	}
 	defer end()
-	one.mu.Lock()
-	r := one.rec
-	one.mu.Unlock()
+	r := one.record()
 	if err := agreed(req.Agreed, r.Trial.Total, r.Trial.Cash); err != nil {
 		return Visit{}, err
 	}
@@ -315,10 +314,14 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 	if holder.Issuer.IdentificationCode != r.CardSN {
 		return Visit{}, ErrVisitCard
 	}
+	scope, err := s.scope(ctx, r)
+	if err != nil {
+		return Visit{}, s.visits.stumbled(one, err)
+	}
 	s.visits.update(one, func(r *record) { r.State, r.Fault = VisitSettling, nil })
 	settler := settlement.NewSettler(s.parts.Upstream, s.parts.Journal)
 	receipt, err := settler.Settle(ctx, settlement.Settling{
-		Visit: r.ID, Holder: r.Holder.Name, Scope: scope(r), Trial: r.Amounts, Agreed: r.Amounts,
+		Visit: r.ID, Holder: r.Holder.Name, Scope: scope, Trial: r.Amounts, Agreed: r.Amounts,
 		Input: settlement.SettleInput{
 			PsnNo: r.PsnNo, MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
 			PsnCertType: certID, Certno: r.Certno, MedType: r.MedType.Code, MedfeeSumamt: r.Amounts.Total,

@@ -48,7 +48,6 @@ type record struct {
 	Certno     string
 	Name       string
 	PsnNo      string
-	SignNo     string
 
 	Specialty string                 // caty
 	Uploads   int                    // batches of fee lines sent so far
@@ -201,6 +200,13 @@ func (one *visit) view() Visit {
 	return view
 }
 
+// record returns a copy of what is known of the visit.
+func (one *visit) record() record {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	return one.rec
+}
+
 func steps(state string) []string {
 	switch state {
 	case VisitRegistered:
@@ -220,9 +226,7 @@ func (one *visit) begin(states ...string) (end func(), err error) {
 	if !one.step.TryLock() {
 		return nil, settlement.ErrInProgress
 	}
-	one.mu.Lock()
-	state := one.rec.State
-	one.mu.Unlock()
+	state := one.record().State
 	for _, s := range states {
 		if s == state {
 			return one.step.Unlock, nil
@@ -351,9 +355,7 @@ func (s *Service) Abandon(ctx context.Context, id string) error {
 		return err
 	}
 	defer end()
-	one.mu.Lock()
-	state := one.rec.State
-	one.mu.Unlock()
+	state := one.record().State
 	switch state {
 	case VisitRegistered, VisitLines, VisitTried:
 		if err := s.cancelUpstream(ctx, one); err != nil {

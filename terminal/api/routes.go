@@ -75,7 +75,7 @@ func (d *Digits) UnmarshalJSON(text []byte) error {
 	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' || len(text) > 66 {
 		return &bodyError{"pin is a string of digits"}
 	}
-	*d = append(Digits(nil), text[1:len(text)-1]...)
+	*d = append(make(Digits, 0, len(text)), text[1:len(text)-1]...) // not nil: it was there
 	return nil
 }
 
