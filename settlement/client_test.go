@@ -522,13 +522,3 @@ func TestStylesMayReplaceBodies(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func BenchmarkPrepare(b *testing.B) {
-	c := newClient(b, "http://127.0.0.1:1")
-	r := settleRequest()
-	for b.Loop() {
-		if _, err := c.Prepare(b.Context(), r); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -1,7 +1,6 @@
 package settlement
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,13 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"onecard/fault"
 )
@@ -387,56 +384,5 @@ func TestNothingPersonalIsPrinted(t *testing.T) {
 		if strings.Contains(printed, personal) {
 			t.Errorf("%s in %s", personal, printed)
 		}
-	}
-}
-
-func BenchmarkSettle(b *testing.B) {
-	s := httptest.NewServer(books(nil))
-	defer s.Close()
-	j := newJournal(b)
-	ids, err := NewMsgIDs(testInstitution.Code, j, time.Now, 0, 1)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := newClient(b, s.URL, func(c *Config) { c.MsgIDs = ids })
-	settler := NewSettler(c, j)
-	in := aSettling()
-	i := 0
-	for b.Loop() {
-		i++
-		in.Visit = fmt.Sprint("V", i)
-		if _, err := settler.Settle(b.Context(), in); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// What BenchmarkSettle is measured against: the same exchange without anything
-// of this package, and one durable row.
-func BenchmarkBareExchangeAndSync(b *testing.B) {
-	s := httptest.NewServer(books(nil))
-	defer s.Close()
-	j := newJournal(b)
-	p, err := newClient(b, s.URL).Prepare(b.Context(), settleRequest())
-	if err != nil {
-		b.Fatal(err)
-	}
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
-	i := int64(0)
-	for b.Loop() {
-		i++
-		if err := j.Reserve(b.Context(), i); err != nil {
-			b.Fatal(err)
-		}
-		resp, err := client.Post(s.URL, "application/json", bytes.NewReader(p.Body))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-			b.Fatal(err)
-		}
-		resp.Body.Close()
 	}
 }
