@@ -88,4 +88,5 @@ const (
 	DaemonUnreachable     Code = "OC-3202" // onecardd is not running.
 	ImageInvalid          Code = "OC-3301" // The card image is not valid.
 	SimulatorListen       Code = "OC-3302" // The simulator cannot use this address.
+	SimulatorData         Code = "OC-3303" // The simulator's data or ledger is not valid.
 )

@@ -20,7 +20,10 @@ type simCmd struct {
 	Center simCenterCmd `cmd:"" help:"A simulated insurance centre over HTTP."`
 }
 
-var errSimulator = fault.New(fault.SimulatorListen, "the simulator cannot use this address")
+var (
+	errSimulatorData = fault.New(fault.SimulatorData, "the simulator's data are not valid")
+	errSimulator     = fault.New(fault.SimulatorListen, "the simulator cannot use this address")
+)
 
 // simulatorLog is a log that a person reads.
 func (a *app) simulatorLog() *logrus.Logger {
@@ -125,7 +128,7 @@ func (c *simCenterCmd) Run(a *app) error {
 	if c.Style == centersim.StyleXTif {
 		var err error
 		if config.Tokens, err = centersim.ReadTokens(c.Tokens); err != nil {
-			return fmt.Errorf("tokens: %w: %w", errSimulator, err)
+			return fmt.Errorf("tokens: %w: %w", errSimulatorData, err)
 		}
 	}
 	listener, err := net.Listen("tcp", c.Listen)
@@ -135,10 +138,15 @@ func (c *simCenterCmd) Run(a *app) error {
 	endpoint := "http://" + listener.Addr().String() + callPath
 	// Scripts read the first line and take its last word.
 	a.print("%s %s\n", a.say("模拟医保中心（虚构人员，切勿用于真实业务）地址", "simulated insurance centre with synthetic people, never for real business, at"), endpoint)
-	if err := centersim.Serve(a.ctx, listener, config); err != nil && a.ctx.Err() == nil {
+	err = centersim.Serve(a.ctx, listener, config)
+	switch {
+	case err == nil || a.ctx.Err() != nil:
+		return nil
+	case errors.Is(err, centersim.ErrConfig) || errors.Is(err, centersim.ErrLedger):
+		return fmt.Errorf("%w: %w", errSimulatorData, err)
+	default:
 		return fmt.Errorf("%w: %w", errSimulator, err)
 	}
-	return nil
 }
 
 func loopback(host string) bool {

@@ -422,3 +422,29 @@ func FuzzBodies(f *testing.F) {
 		}
 	})
 }
+
+// docs/api.md names every call, and none that is not there.
+func TestDocumentNamesEveryCall(t *testing.T) {
+	text, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := make(map[string]bool)
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "| `"); ok {
+			call, _, _ := strings.Cut(rest, "`")
+			if method, path, ok := strings.Cut(call, " "); ok && strings.HasPrefix(path, "/") {
+				named[method+" "+path] = true
+			}
+		}
+	}
+	for _, r := range api.Routes() {
+		if !named[r.Method+" "+r.Path] {
+			t.Errorf("docs/api.md lacks %s %s", r.Method, r.Path)
+		}
+		delete(named, r.Method+" "+r.Path)
+	}
+	for call := range named {
+		t.Errorf("docs/api.md names %s, which is not served", call)
+	}
+}
