@@ -132,9 +132,21 @@ func playSkew(p *page) {
 	if !eval[bool](p, `document.getElementById("run-trial").getAttribute("aria-disabled") === "true"`) {
 		p.Error("a trial of wrong sums can be started")
 	}
-	// A trial whose shares do not make up its total cannot be settled.
 	p.desk.skew = ""
 	p.must(webtest.AddLine(p.ctx, tablets))
+	p.wait(`document.getElementById("sums-warning").hidden`)
+	// Two errors that cancel each other out are two errors.
+	amounts := func(first, second string) {
+		p.desk.with(func() {
+			lines := p.desk.state["visit"].(object)["lines"].([]object)
+			lines[0]["amount"], lines[1]["amount"] = first, second
+		})
+	}
+	amounts("20.01", "57.00")
+	p.wait(`!document.getElementById("sums-warning").hidden`)
+	amounts("20.00", "57.01")
+	p.wait(`document.getElementById("sums-warning").hidden`)
+	// A trial whose shares do not make up its total cannot be settled.
 	p.must(webtest.Trial(p.ctx, &webtest.Outcome{}))
 	p.desk.with(func() { p.desk.state["visit"].(object)["trial"].(object)["fund"] = "1.00" })
 	p.wait(`!document.getElementById("trial-warning").hidden`)
@@ -422,6 +434,12 @@ func playPrint(p *page) {
 		p.Errorf("the paper shows more or less than the receipt:\n%s", shown)
 	}
 	p.shot("paper")
+	p.must(chromedp.Do(p.ctx, chromedp.EmulateViewport(302, 900))) // a roll of 80 mm at 96 dots an inch
+	p.shot("roll")
+	if wide := eval[int](p, `document.documentElement.scrollWidth`); wide > 302 {
+		p.Errorf("the receipt is %d wide on a roll of 302", wide)
+	}
+	p.must(chromedp.Do(p.ctx, chromedp.EmulateViewport(1440, 1000)))
 	for _, width := range []float64{80, 148} {
 		if n := paper(width); n != 1 {
 			p.Errorf("%v mm: %d pages", width, n)
