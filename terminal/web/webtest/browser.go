@@ -7,7 +7,7 @@
 //
 //	ctx, watch := webtest.Browser(t)
 //	receipt, err := webtest.PlayVisit(ctx, "http://127.0.0.1:8750", webtest.Script{Lines: lines, PIN: true})
-//	watch.Check(t)
+//	watch.Check(t, "http://127.0.0.1:8750")
 package webtest
 
 import (
