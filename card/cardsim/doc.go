@@ -61,12 +61,114 @@
 //
 // # State
 //
-// Loss of power takes PIN, proved keys, challenge and selection away. Files,
-// PIN, tries and the account last as long as the Card.
+// Loss of power takes PIN, proved keys, challenge, selection and a transaction
+// that has begun away. Everything else is in the card's memory (see EEPROM).
+//
+// # Medical account
+//
+// The commands of the card specification, sections 4 and 9, under DF04. What
+// the text leaves open is decided as follows (profile). PROOF takes the type as
+// the MACs have it: P2 is 31 (load) or 32 (settlement); for a load its MAC2 is
+// the issuer's order. A load, too, writes a record into EF08: type 1, the amount
+// in the place of the account's. Any INIT that succeeds ends both proofs. An Le
+// below the answer's length is refused with 6Cxx before CREDIT or DEBIT do
+// anything; the transaction stays open for the repeat. START DAY can be written
+// when UK1DF04 is proved: the key that the published tables name for it has no
+// number. DEBIT, GET BALANCE and nothing else need the PIN.
+//
+// # PSAM
+//
+// A [PSAM] is the terminal's security module in another slot. Its image has
+// kind "psam":
+//
+//	terminal           12 digits, file 0016
+//	historical_bytes   26 hex digits
+//	algorithms         list of "DES", "SM4": the environments; absent: both
+//	terminal_sequence  the next one, 0 to 4294967295; 1 where absent
+//	keys               "test": the test roots of every key of the reference
+//	                   table; or the same without some, by the names in "lacks"
+//	lacks              list of names of keys that it does not hold
+//	levels             3: it holds root keys; 2: keys of a province; 1: keys of
+//	                   an area; 3 where absent
+//	area               6 digits, with levels below 3
+//
+// The tree (AIDs as terminals select them):
+//
+//	MF 3F00            name 7378312E73682EC9E7BBE1B1A3D5CF "sx1.sh.社会保障": DES
+//	  EF 0016          terminal number, 6 bytes cn, read freely: 00 B0 96 00 06
+//	  DF01             D15600000590: the keys for DES
+//	  DDF1             "sx2.sh.社会保障": SSF33; never there (6A82)
+//	  DDF3 (profile)   "sx3.sh.社会保障": SM4
+//	    DF01           D15600000590: the keys for SM4
+//
+// D15600000590 is looked for in the environment selected last, DES after reset.
+// EF 0016 is found from everywhere. A SELECT answers 6F{84 name, A5{88 01, 9F0C{86
+// algorithm}}}; without GET RESPONSE unless the quirk says so.
+//
+// A terminal prepares a key and computes with it (below D15600000590, otherwise
+// 6985):
+//
+//	BF DE P1 P2 Lc   P1: levels << 5 | purpose. Purpose 8 MAC and encryption (all
+//	                 keys for internal and external authentication and secure
+//	                 messaging), 2 purchase (DPK, for 80 70 only: 6985 here).
+//	                 P2: identifier of the key. Data: as many factors of 8 bytes
+//	                 as levels, THE CARD'S FIRST: card, area, province (section 5,
+//	                 factors 3, 2, 1), then the process factor, 4, 8 or 16 bytes.
+//	                 No answer data. 6A88 no such key of that purpose and level,
+//	                 6A88 also for a version; 6700.
+//	80 FA 00 00 Lc   encrypts whole blocks (8 bytes DES, 16 SM4) under the session
+//	                 key, ECB, nothing padded; answers as many bytes. Authentication
+//	                 with SM4: send raw8 + 00 x 8 and XOR the halves of the answer.
+//	80 FA 05 00 Lc   MAC: data are one block of initial value, which is zeros
+//	                 (6A80), then the message, 1 byte or more, unpadded; the PSAM
+//	                 pads. Answers 4 bytes.
+//	                 6985 without a prepared key; a key stays prepared until the
+//	                 next BF DE, 80 70, SELECT or reset.
+//	80 70 00 00 Lc   random 4, purchase sequence 2 (both as the card gave them),
+//	                 account 4, self-paid 4, pooling 4, type 1 (32), time 7, key
+//	                 version 1, algorithm 1, factors as above (levels x 8): Lc 34
+//	                 hex with three levels. Answers terminal sequence 4, MAC1 4.
+//	                 The sequence is used up before the answer leaves. 6A80 type
+//	                 or algorithm, 6A88 no DPK, 9402 no sequence left.
+//	80 72 00 00 04   MAC2 of the card. 9302 wrong; 6901 without 80 70. Either way
+//	                 the transaction is over.
+//
+// The identifier of a key (P2): its place in the reference key table
+// (keys.Reference), counted from 1, plus 40 hex for version 2 and 80 hex for
+// version 3: IRK 01, STK 02, UKSSSE 03, ... (profile). With levels 2 the last
+// factor is left out, with levels 1 the last two. 80 70 takes the key version
+// from its data.
+//
+// # Certificates
+//
+// A 3.0 card whose image has "certificates" has the environment of section 4,
+// selected by name: 504B492EC9E7BBE1B1A3D5CF "PKI.社会保障", in it
+// 53532E434552542E41444631 "SS.CERT.ADF1", both found from everywhere. The image:
+//
+//	certificates     {"pin": "123456", "admin_pin": "12345678", "key": 64 hex
+//	                 digits of an SM2 private key, "sign": certificate as hex: or
+//	                 base64:, "encrypt": the same}; all optional
+//
+// Bytes, where the specification is silent: profile. acse.tsv has the files, their
+// sizes and access conditions.
+//
+//	00 20 01 81 10   proof of the user PIN: SM4 with the first 16 bytes of SM3(PIN in
+//	                 BCD) as key over the 16-byte challenge (00 84 00 00 10) before
+//	                 it, which it uses up (6984). 63Cx, 6983. Empty: tries left.
+//	00 20 01 80 10   the same of the administrator's PIN
+//	80 5E 01 81 20   change: proof 16, then SM4 under the old PIN's 16 bytes of SM3
+//	                 over those of the new PIN
+//	80 24 01 81 10   reset by the administrator (proved): SM4 under his 16 bytes of
+//	                 SM3 over those of the user's new PIN; gives all tries back
+//	80 40 00 00 08   C0 02 0012 C2 02 0013: makes the key pair; user PIN. No data.
+//	80 C9 82 00 02   file identifier 0012 (or 0014): answers X 32, Y 32. 6A88 no key
+//	00 2A 9E 9A 20   signs e, 32 bytes (SM3 over Z and message, GM/T 0003.2), with
+//	                 0013: answers r 32, s 32; user PIN. 6A88 no key
+//	00 A4 02 00 02   0012, 0014, 0018, 0019; then READ and UPDATE BINARY. 0012 and
+//	                 0014 are 0100 (the length in bits) followed by X and Y
 //
 // # Limits
 //
-// Loading, debiting, APPLICATION and CARD BLOCK, certificates and
-// personalisation commands answer 6D00. The keys are the test keys unless the
-// image says otherwise: a simulated card proves nothing about a real one.
+// The keys are the test keys unless the image says otherwise: a simulated card
+// proves nothing about a real one.
 package cardsim
