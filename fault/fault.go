@@ -27,9 +27,9 @@ import (
 
 // A Code names one failure for ever: "OC-" and four digits. The hundreds group
 // them: 10 readers, 11 card presence and transport, 12 card content, 13 PIN,
-// 14 keys, 20 requests before they leave, 21 the line to the insurance centre,
-// 22 its answers, 23 visit and journal, 30 the API, 31 configuration, 32 the
-// machine, 33 simulators.
+// 14 keys, 15 the medical account, 16 certificates, 20 requests before they
+// leave, 21 the line to the insurance centre, 22 its answers, 23 visit and
+// journal, 30 the API, 31 configuration, 32 the machine, 33 simulators.
 type Code string
 
 // A Lang is a language of the catalogue.

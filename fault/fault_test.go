@@ -223,6 +223,8 @@ var groups = []struct{ hundred, title, text string }{
 	{"12", "What is on the card", "The card speaks, but it is not what is expected or refuses."},
 	{"13", "PIN", "The holder's PIN and the PIN pad."},
 	{"14", "Keys and authentication", "The HSM, and whether the card is genuine."},
+	{"15", "The medical account", "Money on the card: debit, load, proof."},
+	{"16", "Certificates", "Signatures of 3.0 cards."},
 	{"20", "Requests before they leave", "onecard checks every request against the national tables. Nothing of these was sent."},
 	{"21", "The line to the insurance centre", "Whether a request left and an answer came. The difference between OC-2101 (nothing was sent) and OC-2102 (the outcome is unknown) decides whether a step may be repeated."},
 	{"22", "Answers of the insurance centre", "The centre answered, but no, or not what onecard may book."},
