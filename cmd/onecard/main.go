@@ -9,6 +9,7 @@
 //	onecard doctor                     what is wrong with this machine
 //	onecard apdu 00A40000023F00        raw commands
 //	onecard sim card|center            the simulators
+//	onecard bench                      how fast it is, against what
 //
 // Every command knows --json. The exit status is 0, 1 for a failure (which is
 // named by its code on standard error, or as {"fault":...} with --json), 2 for
@@ -53,6 +54,7 @@ type cli struct {
 	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this machine."`
 	Sim     simCmd     `cmd:"" help:"Run a simulator."`
 	Demo    demoCmd    `cmd:"" help:"Play a counter visit against simulators and keep serving."`
+	Bench   benchCmd   `cmd:"" help:"Measure how fast onecard is, and beside it what it is compared with."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
