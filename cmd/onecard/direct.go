@@ -72,8 +72,10 @@ func (f directFlags) direct(a *app, do func(*terminal.Service) error) error {
 	ctx, cancel := context.WithCancel(a.ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- service.Run(ctx) }()
+	// What the look has found, good or bad, is the service's to say: the doctor
+	// has more to tell than the first trouble.
 	err = service.Looked(ctx)
-	if err == nil || errors.Is(err, reader.ErrNoCard) || errors.Is(err, reader.ErrNoReader) {
+	if err == nil || errors.Is(err, reader.ErrNoCard) || errors.Is(err, reader.ErrNoReader) || errors.Is(err, reader.ErrServiceDown) {
 		err = do(service)
 	}
 	cancel()

@@ -3,15 +3,19 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"onecard/terminal"
 )
 
 type journalCmd struct {
-	Day     string `help:"Day, yyyy-MM-dd. Default: today."`
+	Day     string `help:"Day in China, yyyy-MM-dd, or all. Default: today."`
 	Outcome string `help:"Only this outcome: intended, done, refused or unknown."`
 	Limit   int    `help:"At most so many entries." default:"200"`
 }
+
+// chinaTime is the zone of the days of the journal.
+var chinaTime = time.FixedZone("CST", 8*60*60)
 
 // Run lists the journal of a day.
 func (c *journalCmd) Run(a *app) error {
@@ -29,7 +33,7 @@ func (c *journalCmd) Run(a *app) error {
 	}
 	a.print("%s %s\n", a.say("结算日志", "Journal of"), day.Day)
 	for _, e := range day.Entries {
-		a.print("%6d  %s  %s  %-8s  %10s  %s %s\n", e.ID, e.Opened.Local().Format("15:04:05"), e.Visit, a.outcome(e.Outcome), e.Total, e.Holder, settlementOrFault(a, e))
+		a.print("%6d  %s  %s  %-8s  %10s  %s %s\n", e.ID, e.Opened.In(chinaTime).Format("15:04:05"), e.Visit, a.outcome(e.Outcome), e.Total, e.Holder, settlementOrFault(a, e))
 	}
 	t := day.Totals
 	a.print("%s %d, %s %d, %s %d; %s %s: %s %s, %s %s, %s %s\n",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,7 +66,13 @@ func (c *settleCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	giveUp := func(cause error) error { return errors.Join(cause, client.Abandon(a.ctx, visit.ID)) }
+	id := visit.ID
+	giveUp := func(cause error) error {
+		if err := client.Abandon(context.WithoutCancel(a.ctx), id); err != nil {
+			fmt.Fprintf(a.errs, "%s %s: %v\n", a.say("未能撤销就诊", "could not give up the visit"), id, err)
+		}
+		return cause
+	}
 	if visit, err = client.SetLines(a.ctx, visit.ID, terminal.LinesRequest{Lines: file.Lines}); err != nil {
 		return giveUp(err)
 	}
