@@ -57,11 +57,11 @@ func (s *Service) Doctor(ctx context.Context) []Check {
 	if s.parts.Journal != nil {
 		checks = append(checks, check("journal", "结算日志", "the journal", s.checkFile(ctx)))
 		s.mu.Lock()
-		unknown := s.day.Unknown
+		unknown := s.day.UnknownTotal
 		s.mu.Unlock()
 		if unknown > 0 {
 			words := fmt.Sprintf("%d", unknown)
-			checks = append(checks, check("unknown", "今日结果未知的结算", "settlements of today with unknown outcome", detailed{ErrUnresolved, words}))
+			checks = append(checks, check("unknown", "结果未知的结算", "settlements with unknown outcome", detailed{ErrUnresolved, words}))
 		}
 	}
 	return checks

@@ -10,13 +10,18 @@ import (
 	"onecard/settlement"
 )
 
+// AllDays in place of a day lists the entries of every day.
+const AllDays = "all"
+
 // Journal returns the entries of a day (empty: today in China), the latest
-// first, with the day's totals.
+// first, with the day's totals. With [AllDays] the entries are those of every
+// day, and the totals today's.
 func (s *Service) Journal(ctx context.Context, day, outcome string, limit int) (JournalDay, error) {
 	if s.parts.Journal == nil {
 		return JournalDay{}, ErrNoJournal
 	}
-	if day == "" {
+	every := day == AllDays
+	if day == "" || every {
 		day = settlement.FormatDate(s.parts.Now())
 	} else if _, err := time.Parse(settlement.DateLayout, day); err != nil {
 		return JournalDay{}, detailed{ErrDay, "day is yyyy-MM-dd"}
@@ -26,7 +31,11 @@ func (s *Service) Journal(ctx context.Context, day, outcome string, limit int) (
 	default:
 		return JournalDay{}, detailed{ErrBody, "outcome is intended, done, refused or unknown"}
 	}
-	entries, err := s.parts.Journal.List(ctx, settlement.Filter{Day: day, Outcome: settlement.Outcome(outcome), Limit: limit})
+	filter := settlement.Filter{Day: day, Outcome: settlement.Outcome(outcome), Limit: limit}
+	if every {
+		filter.Day = ""
+	}
+	entries, err := s.parts.Journal.List(ctx, filter)
 	if err != nil {
 		return JournalDay{}, err
 	}
@@ -94,7 +103,12 @@ func (s *Service) countDay(ctx context.Context) bool {
 		s.parts.Log.WithError(err).Error("the journal cannot be read")
 		return false
 	}
-	count := DayCount{Day: day, Done: t.Done, Refused: t.Refused, Unknown: t.Unknown}
+	unknown, err := s.parts.Journal.Count(ctx, settlement.Unknown)
+	if err != nil {
+		s.parts.Log.WithError(err).Error("the journal cannot be read")
+		return false
+	}
+	count := DayCount{Day: day, Done: t.Done, Refused: t.Refused, Unknown: t.Unknown, UnknownTotal: unknown}
 	s.mu.Lock()
 	changed := s.day != count
 	s.day = count

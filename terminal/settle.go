@@ -29,8 +29,8 @@ const (
 
 var errFieldMissing = fault.New(fault.FieldMissing, "required field missing")
 
-// SetLines replaces the fee lines of a visit, and its diagnoses where some are
-// given. It computes every amount and sends nothing.
+// SetLines replaces the fee lines of a visit (none takes the last away), and its
+// diagnoses where some are given. It computes every amount and sends nothing.
 func (s *Service) SetLines(ctx context.Context, id string, req LinesRequest) (Visit, error) {
 	one, err := s.visits.find(ctx, id)
 	if err != nil {
@@ -57,6 +57,9 @@ func (s *Service) SetLines(ctx context.Context, id string, req LinesRequest) (Vi
 			r.Diagnoses, r.Told = check.Diagnoses, false
 		}
 		r.Lines, r.Total, r.State = lines, total.Yuan(), VisitLines
+		if len(lines) == 0 {
+			r.State = VisitRegistered
+		}
 		r.Trial, r.Fault, r.Results, r.FeeLines, r.Batch = nil, nil, nil, nil, ""
 	})
 	if err := s.visits.store(ctx, one); err != nil {
@@ -67,8 +70,8 @@ func (s *Service) SetLines(ctx context.Context, id string, req LinesRequest) (Vi
 
 // computeLines checks the lines and computes their amounts.
 func computeLines(in []Line) ([]Line, settlement.Fen, error) {
-	if len(in) == 0 || len(in) > maxLines {
-		return nil, 0, detailed{ErrFeeLine, fmt.Sprintf("1 to %d lines", maxLines)}
+	if len(in) > maxLines {
+		return nil, 0, detailed{ErrFeeLine, fmt.Sprintf("at most %d lines", maxLines)}
 	}
 	out := make([]Line, len(in))
 	var total settlement.Fen
@@ -337,6 +340,7 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 	s.visits.update(one, func(r *record) {
 		r.State, r.Journal = VisitSettled, receipt.EntryID
 		r.Receipt = s.receipt(r, receipt.MsgID, receipt.SetlID, receipt.SetlTime, receipt.Amounts, receipt.Detail.SetlInfo.Value)
+		r.Receipt.Differs, r.Receipt.Warning = receipt.Differs, receipt.Warning
 	})
 	// The journal has it: a visit that cannot be stored now is made whole from
 	// there at the next start.

@@ -140,10 +140,12 @@ type PIN struct {
 	Phase     string `json:"phase"`
 }
 
-// DayCount counts the settlements of a day by outcome.
+// DayCount counts the settlements of a day by outcome, and those of any day
+// whose outcome is still unknown.
 type DayCount struct {
-	Day     string `json:"day"`
-	Done    int    `json:"done"`
-	Refused int    `json:"refused"`
-	Unknown int    `json:"unknown"`
+	Day          string `json:"day"`
+	Done         int    `json:"done"`
+	Refused      int    `json:"refused"`
+	Unknown      int    `json:"unknown"`
+	UnknownTotal int    `json:"unknown_total"`
 }

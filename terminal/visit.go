@@ -116,6 +116,7 @@ func (r *record) adopt(s *Service, e settlement.Entry) {
 		if r.Receipt == nil {
 			r.Receipt = s.receipt(r, e.MsgID, e.SetlID, settlement.FormatTime(e.ClosedAt),
 				settlement.Amounts{Total: e.Total, Fund: e.Fund, Account: e.Account, Cash: e.Cash}, answered(e.Answer))
+			r.Receipt.Differs = r.Trial != nil && (r.Receipt.Cash != r.Trial.Cash || r.Receipt.Account != r.Trial.Account)
 		}
 	case settlement.Unknown, settlement.Intended:
 		r.State, r.Receipt = VisitUnknown, nil
@@ -209,6 +210,8 @@ func (one *visit) record() record {
 
 func steps(state string) []string {
 	switch state {
+	case VisitOpening:
+		return []string{StepAbandon}
 	case VisitRegistered:
 		return []string{StepLines, StepAbandon}
 	case VisitLines:
@@ -283,11 +286,12 @@ func newVisitID(now time.Time) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("visit number: %w", err)
 	}
-	return fmt.Sprintf("V%s%04d", now.In(chinaTime).Format("20060102150405"), n), nil
+	return fmt.Sprintf("V%s%04d", now.In(ChinaTime).Format("20060102150405"), n), nil
 }
 
-// chinaTime is the one time zone of the interface.
-var chinaTime = time.FixedZone("CST", 8*60*60)
+// ChinaTime is the one time zone of the insurance centre, and of the journal's
+// days.
+var ChinaTime = time.FixedZone("CST", 8*60*60)
 
 // holderOf returns the holder of the card in a reader, who must have passed
 // authentication: a settlement needs it. A card that could not be authenticated
@@ -358,7 +362,12 @@ func (s *Service) Abandon(ctx context.Context, id string) error {
 	state := one.record().State
 	switch state {
 	case VisitRegistered, VisitLines, VisitTried:
-		if err := s.cancelUpstream(ctx, one); err != nil {
+		// Where the centre cannot be reached the desk must be free all the same:
+		// a registration without a settlement costs nobody anything.
+		err := s.cancelUpstream(ctx, one)
+		if errors.Is(err, settlement.ErrUnreachable) {
+			s.parts.Log.WithField("visit", id).Warning("given up while the centre is down: its registration stays there")
+		} else if err != nil {
 			return s.visits.stumbled(one, err)
 		}
 		s.visits.update(one, func(r *record) { r.State, r.Fault = VisitClosed, nil })

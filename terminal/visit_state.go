@@ -104,6 +104,10 @@ type Receipt struct {
 	Operator     Operator    `json:"operator"`
 	Holder       VisitHolder `json:"holder"`
 	Lines        []Line      `json:"lines"`
+	// Differs: the centre booked another split of the same total than the payer
+	// agreed to. These amounts count, and the payer must be told.
+	Differs bool   `json:"differs,omitempty"`
+	Warning string `json:"warning,omitempty"` // warn_msg, the centre's words
 	Split
 }
 

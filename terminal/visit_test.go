@@ -393,7 +393,6 @@ func TestLinesAreChecked(t *testing.T) {
 		return []terminal.Line{good, l}
 	}
 	for name, lines := range map[string][]terminal.Line{
-		"none":           {},
 		"too many":       make([]terminal.Line, 501),
 		"no code":        with(func(l *terminal.Line) { l.Code = "" }),
 		"no name":        with(func(l *terminal.Line) { l.Name = "" }),
@@ -407,6 +406,9 @@ func TestLinesAreChecked(t *testing.T) {
 		if code(err) != fault.FeeLineInvalid {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if got, err := b.Service.SetLines(ctx, v.ID, terminal.LinesRequest{Lines: []terminal.Line{}}); err != nil || got.State != terminal.VisitRegistered {
+		t.Errorf("the last line taken away: %+v, %v", got, err)
 	}
 	if _, err := b.Service.Trial(ctx, v.ID); code(err) != fault.VisitState {
 		t.Errorf("trial without lines: %v", err)

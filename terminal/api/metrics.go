@@ -63,12 +63,14 @@ type deskCollector struct{ desk *terminal.Service }
 
 var (
 	settlementsDesc = prometheus.NewDesc("onecard_settlements_today", "Settlements of the day by outcome.", []string{"outcome"}, nil)
+	unresolvedDesc  = prometheus.NewDesc("onecard_settlements_unresolved", "Settlements of any day whose outcome is unknown.", nil, nil)
 	healthDesc      = prometheus.NewDesc("onecard_condition_ok", "1 while the condition holds.", []string{"condition"}, nil)
 	readersDesc     = prometheus.NewDesc("onecard_readers", "Readers by state.", []string{"state"}, nil)
 )
 
 func (c deskCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- settlementsDesc
+	ch <- unresolvedDesc
 	ch <- healthDesc
 	ch <- readersDesc
 }
@@ -81,6 +83,7 @@ func (c deskCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(settlementsDesc, float64(state.Journal.Done), "done")
 	gauge(settlementsDesc, float64(state.Journal.Refused), "refused")
 	gauge(settlementsDesc, float64(state.Journal.Unknown), "unknown")
+	ch <- prometheus.MustNewConstMetric(unresolvedDesc, prometheus.GaugeValue, float64(state.Journal.UnknownTotal))
 	for _, h := range state.Health {
 		v := 0.0
 		if h.OK {

@@ -157,7 +157,7 @@ func Routes() []Route {
 				return s.desk.Settle(r.Context(), r.PathValue("id"), body)
 			})},
 		{Method: "GET", Path: "/v1/journal", Summary: "The journal of a day",
-			Query:  []Parameter{{"day", "yyyy-MM-dd; today without"}, {"outcome", "intended, done, refused or unknown"}, {"limit", "1 to 1000; 200 without"}},
+			Query:  []Parameter{{"day", "yyyy-MM-dd, or all; today without"}, {"outcome", "intended, done, refused or unknown"}, {"limit", "1 to 1000; 200 without"}},
 			Answer: terminal.JournalDay{},
 			serve: get(func(s *Server, r *http.Request) (any, error) {
 				limit, err := number(r, "limit", 200, 1000)

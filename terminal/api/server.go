@@ -154,8 +154,12 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, s.pages, name)
 }
 
+// shutdownTime is how long calls that are under way may take to end when the
+// service is told to: a settlement should not be left in doubt by a restart.
+const shutdownTime = 30 * time.Second
+
 // Serve answers on both doors until ctx ends, then lets calls that are under
-// way finish for a few seconds. socket may be nil.
+// way end. socket may be nil.
 func (s *Server) Serve(ctx context.Context, tcp, socket net.Listener) error {
 	servers := []*http.Server{s.server(s.TCP())}
 	listeners := []net.Listener{tcp}
@@ -176,7 +180,7 @@ func (s *Server) Serve(ctx context.Context, tcp, socket net.Listener) error {
 	}
 	s.once.Do(func() { close(s.closing) })
 	// A settlement that is under way ends before the process does.
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	for _, h := range servers {
 		if err := h.Shutdown(grace); err != nil {

@@ -187,6 +187,7 @@ func (d *desk) document() json.RawMessage {
 			counts[e["outcome"].(string)] = n + 1
 		}
 	}
+	counts["unknown_total"] = counts["unknown"]
 	d.state["seq"], d.state["time"], d.state["journal"] = d.seq, "2026-11-21T10:00:00+08:00", counts
 	d.state["institution"] = object{"code": "H51010400001", "name": d.institute, "area": "510104"}
 	b, err := json.Marshal(d.state)

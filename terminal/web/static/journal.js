@@ -51,9 +51,10 @@ async function load() {
     if (outcome) asked.set("outcome", outcome);
     const answer = await call("GET", `/v1/journal?${asked}`);
     let entries = answer.entries ?? [];
-    if (!outcome && entries.length >= most) {
-      // Nothing unknown may hide behind the end of the list.
+    if (!outcome && !$("journal-day").value && unresolved() > 0) {
+      // Nothing unknown may hide behind the end of the list or an earlier day.
       asked.set("outcome", "unknown");
+      asked.set("day", "all");
       const unknown = (await call("GET", `/v1/journal?${asked}`)).entries ?? [];
       entries = [...unknown, ...entries.filter((each) => each.outcome !== "unknown")];
     }
@@ -62,10 +63,13 @@ async function load() {
   if (again) await load();
 }
 
+// unresolved counts the settlements of any day whose outcome is unknown.
+const unresolved = () => model.state?.journal?.unknown_total ?? 0;
+
 const counters = () => JSON.stringify(model.state?.journal ?? null);
 
 export function drawJournal() {
-  const unknown = model.state.journal?.unknown ?? 0;
+  const unknown = unresolved();
   show("unknown-count", unknown > 0);
   setText("unknown-count", unknown > 0 ? t("journal.count", { n: unknown }) : "");
   const open = model.view === "journal";

@@ -64,11 +64,14 @@ export function named(thing) {
 
 const two = (number) => String(number).padStart(2, "0");
 
-// moment is an RFC 3339 time on this desk's clock; what is not a time stays as it is.
+// moment is a time in China, the one zone of the insurance centre and of the
+// journal's days, whatever this computer is set to. What has no zone (the
+// centre's own times) and what is no time stays as it is.
 export function moment(text) {
   const at = new Date(text ?? "");
-  if (Number.isNaN(at.getTime())) return String(text ?? "");
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  if (Number.isNaN(at.getTime()) || !/(Z|[+-]\d\d:\d\d)$/.test(text)) return String(text ?? "");
+  const china = new Date(at.getTime() + 8 * 3600 * 1000);
+  return `${china.getUTCFullYear()}-${two(china.getUTCMonth() + 1)}-${two(china.getUTCDate())} ${two(china.getUTCHours())}:${two(china.getUTCMinutes())}:${two(china.getUTCSeconds())}`;
 }
 
 // day spells yyyy-MM-dd out; anything else stays as it is.
