@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ebfe/scard"
@@ -55,7 +54,10 @@ func (l *link) T0() bool {
 	return l.t0
 }
 
-// Transmit sends one command; see [reader.Link].
+// Transmit sends one command; see [reader.Link]. Outside a transaction pcsc-lite
+// makes a command wait for the end of another program's transaction: a deadline
+// that passes then is ErrStuck, as if the card had the command, because nobody can
+// tell. Begin can.
 func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if len(command) < 4 { // the binding panics on none
 		return nil, fmt.Errorf("%w: %d bytes", apdu.ErrCommand, len(command))
@@ -69,10 +71,6 @@ func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	// The call may outlive this function: it works on copies.
 	call := &transmission{card: l.card, command: bytes.Clone(command)}
 	err := l.do(ctx, reader.ErrStuck, call.run)
-	if call.waits.Load() && errors.Is(err, reader.ErrStuck) {
-		err = fmt.Errorf("%w: %w", reader.ErrBusy, context.DeadlineExceeded)
-		l.dead = err
-	}
 	if err != nil {
 		return nil, l.removed(ctx, err)
 	}
@@ -84,23 +82,11 @@ type transmission struct {
 	card    *scard.Card
 	command []byte
 	answer  []byte
-	waits   atomic.Bool // for another program's transaction
 }
 
 func (t *transmission) run() error {
 	defer clear(t.command) // it may have been a PIN
 	answer, err := t.card.Transmit(t.command)
-	if errors.Is(err, scard.ErrSharingViolation) {
-		// Another program's transaction: pcscd refused the command before the
-		// card saw it, so it may be sent when the transaction is over.
-		t.waits.Store(true)
-		if err = t.card.BeginTransaction(); err == nil {
-			t.waits.Store(false)
-			answer, err = t.card.Transmit(t.command)
-			// Where this fails, so will the next call; the answer stands.
-			_ = t.card.EndTransaction(scard.LeaveCard)
-		}
-	}
 	if err != nil {
 		return err
 	}

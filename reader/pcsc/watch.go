@@ -237,8 +237,9 @@ func (w *watch) establish() error {
 	return nil
 }
 
-// list brings the states in line with the readers there are. It runs in the
-// watch's thread.
+// list brings the states in line with the readers there are. Every reader is
+// Unaware after it, so that the next wait tells its state at once: pcsc-lite does
+// not wake a wait for a program that connects. It runs in the watch's thread.
 func (w *watch) list() error {
 	names, err := w.context.ListReaders()
 	if err != nil && !errors.Is(err, scard.ErrNoReadersAvailable) {
@@ -247,17 +248,17 @@ func (w *watch) list() error {
 	if w.pnp {
 		names = append([]string{plugAndPlay}, names...)
 	}
-	if slices.EqualFunc(w.states, names, func(s scard.ReaderState, name string) bool { return s.Reader == name }) {
-		return nil
-	}
-	known := make(map[string]scard.StateFlag, len(w.states))
-	for _, s := range w.states {
-		known[s.Reader] = s.CurrentState
+	var pnp scard.StateFlag
+	if len(w.states) > 0 && w.states[0].Reader == plugAndPlay {
+		pnp = w.states[0].CurrentState
 	}
 	w.states = w.states[:0]
 	for _, name := range names {
-		// What is new is Unaware, so that the next wait tells its state at once.
-		w.states = append(w.states, scard.ReaderState{Reader: name, CurrentState: known[name]})
+		s := scard.ReaderState{Reader: name}
+		if name == plugAndPlay {
+			s.CurrentState = pnp
+		}
+		w.states = append(w.states, s)
 	}
 	for name := range w.looks {
 		if !slices.Contains(names, name) {

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package pcsc
+
+import "net"
+
+func quickACK(net.Conn) {}
