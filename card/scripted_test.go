@@ -15,8 +15,12 @@ import (
 )
 
 var (
-	_ Conn      = (*reader.Session)(nil)
-	_ KeyHolder = (*hsm.Client)(nil)
+	_ Conn         = (*reader.Session)(nil)
+	_ KeyHolder    = (*hsm.Client)(nil)
+	_ SecureHolder = (*hsm.Client)(nil)
+	_ DebitHolder  = (*hsm.Client)(nil)
+	_ LoadHolder   = (*hsm.Client)(nil)
+	_ TACChecker   = (*hsm.Client)(nil)
 )
 
 // script is a Conn whose answers are chosen by the commands' bytes: the longest

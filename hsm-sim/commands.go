@@ -37,6 +37,12 @@ func (s *Server) execute(f *hsm.Frame) ([]hsm.Field, error) {
 		return s.authenticate(f, keys.UseInternal, hsm.TagProcess)
 	case hsm.CommandExternalAuth:
 		return s.authenticate(f, keys.UseExternal, hsm.TagChallenge)
+	case hsm.CommandSecure, hsm.CommandUnblockPIN, hsm.CommandReloadPIN:
+		return s.secure(f)
+	case hsm.CommandPurchase, hsm.CommandPurchaseMAC2, hsm.CommandPurchaseTAC:
+		return s.purchase(f)
+	case hsm.CommandLoad, hsm.CommandLoadTAC:
+		return s.load(f)
 	}
 	return nil, &hsm.FormError{Status: hsm.StatusCommand, Text: "no command " + f.Command.String()}
 }
@@ -44,30 +50,7 @@ func (s *Server) execute(f *hsm.Frame) ([]hsm.Field, error) {
 // authenticate derives the card key and answers for raw; random is the field
 // from which the session key comes.
 func (s *Server) authenticate(f *hsm.Frame, use keys.Use, random hsm.Tag) ([]hsm.Field, error) {
-	subject, name, err := hsm.ParseSubject(f)
-	if err != nil {
-		return nil, err
-	}
-	entry, ok := s.ring.Table().Lookup(name)
-	if !ok {
-		return nil, &hsm.FormError{Status: hsm.StatusKeyUnknown, Text: "no key of that name"}
-	}
-	if entry.Use != use {
-		return nil, &hsm.FormError{Status: hsm.StatusKeyUse, Text: name + " is a key for " + string(entry.Use) + " use"}
-	}
-	cardKey, err := s.ring.CardKey(subject, name)
-	if errors.Is(err, keys.ErrKeyUnknown) {
-		return nil, &hsm.FormError{Status: hsm.StatusKeyUnknown, Text: "no such version of " + name}
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer cardKey.Wipe()
-	r, _ := f.Value(random)
-	session, err := keys.NewSession(subject.Algorithm, cardKey, r)
-	if errors.Is(err, keys.ErrSubject) {
-		return nil, &hsm.FormError{Status: hsm.StatusFieldValue, Text: "a challenge has 4, 8 or 16 bytes"}
-	}
+	session, err := s.session(f, use, random)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +58,42 @@ func (s *Server) authenticate(f *hsm.Frame, use keys.Use, random hsm.Tag) ([]hsm
 	raw, _ := f.Value(hsm.TagRaw)
 	answer := session.Authenticate([8]byte(raw))
 	return []hsm.Field{{Tag: hsm.TagAnswer, Value: answer[:]}}, nil
+}
+
+// session derives the card key and ties it to a challenge or process factor.
+func (s *Server) session(f *hsm.Frame, use keys.Use, random hsm.Tag) (keys.Session, error) {
+	subject, cardKey, err := s.cardKey(f, use)
+	if err != nil {
+		return keys.Session{}, err
+	}
+	defer cardKey.Wipe()
+	r, _ := f.Value(random)
+	session, err := keys.NewSession(subject.Algorithm, cardKey, r)
+	if errors.Is(err, keys.ErrSubject) {
+		return session, &hsm.FormError{Status: hsm.StatusFieldValue, Text: "a challenge has 4, 8 or 16 bytes"}
+	}
+	return session, err
+}
+
+// cardKey derives the card key that the request names. The key must be for the
+// use.
+func (s *Server) cardKey(f *hsm.Frame, use keys.Use) (keys.Subject, keys.Key, error) {
+	subject, name, err := hsm.ParseSubject(f)
+	if err != nil {
+		return subject, keys.Key{}, err
+	}
+	entry, ok := s.ring.Table().Lookup(name)
+	if !ok {
+		return subject, keys.Key{}, &hsm.FormError{Status: hsm.StatusKeyUnknown, Text: "no key of that name"}
+	}
+	if entry.Use != use {
+		return subject, keys.Key{}, &hsm.FormError{Status: hsm.StatusKeyUse, Text: name + " is a key for " + string(entry.Use) + " use"}
+	}
+	cardKey, err := s.ring.CardKey(subject, name)
+	if errors.Is(err, keys.ErrKeyUnknown) {
+		return subject, keys.Key{}, &hsm.FormError{Status: hsm.StatusKeyUnknown, Text: "no such version of " + name}
+	}
+	return subject, cardKey, err
 }
 
 func response(f hsm.Frame, status hsm.Status, fields []hsm.Field) hsm.Frame {

@@ -69,7 +69,7 @@ func readExamples(t *testing.T) []example {
 }
 
 func TestExamplesOfTheDocument(t *testing.T) {
-	table, err := keys.ParseTable("name\tid\tuse\tnote\nIRK\t00\tinternal\t\nRKSSSE\t0A\texternal\t\n")
+	table, err := keys.ParseTable("name\tid\tuse\tnote\nIRK\t00\tinternal\t\nRKSSSE\t0A\texternal\t\nSTK\t02\tsecure\t\nDPK\t-\tdebit\t\n")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ const (
 	StatusAlgorithm     Status = 0x0101
 	StatusKeyUnknown    Status = 0x0102
 	StatusKeyUse        Status = 0x0103
+	StatusMAC           Status = 0x0104
 )
 
 var statusTexts = map[Status]string{
@@ -41,6 +42,7 @@ var statusTexts = map[Status]string{
 	StatusAlgorithm:     "algorithm not supported",
 	StatusKeyUnknown:    "no key of that name and version",
 	StatusKeyUse:        "the key is not for this command",
+	StatusMAC:           "the MAC or TAC is wrong",
 }
 
 // String returns four hex digits and the meaning: "0102 no key of that name
@@ -87,6 +89,18 @@ const (
 	TagRaw        Tag = 0x0111
 	TagChallenge  Tag = 0x0112
 	TagAnswer     Tag = 0x0113
+	TagHeader     Tag = 0x0120
+	TagData       Tag = 0x0121
+	TagPIN        Tag = 0x0122
+	TagSecured    Tag = 0x0123
+	TagRandom     Tag = 0x0130
+	TagSequence   Tag = 0x0131
+	TagTerminal   Tag = 0x0132
+	TagTermSeq    Tag = 0x0133
+	TagMoment     Tag = 0x0134
+	TagAmounts    Tag = 0x0135
+	TagBalance    Tag = 0x0136
+	TagMAC        Tag = 0x0137
 )
 
 // FlagTestKeys is the bit of [TagFlags] of an HSM that holds the test keys.
@@ -113,6 +127,18 @@ var fieldSizes = map[Tag][2]int{
 	TagRaw:        {8, 8},
 	TagChallenge:  {4, 16},
 	TagAnswer:     {8, 8},
+	TagHeader:     {4, 4},
+	TagData:       {0, 251},
+	TagPIN:        {2, 8},
+	TagSecured:    {9, 260},
+	TagRandom:     {4, 4},
+	TagSequence:   {2, 2},
+	TagTerminal:   {6, 6},
+	TagTermSeq:    {4, 4},
+	TagMoment:     {7, 7},
+	TagAmounts:    {4, 12},
+	TagBalance:    {4, 4},
+	TagMAC:        {4, 4},
 }
 
 // need says how often a field stands in a message.
@@ -138,6 +164,23 @@ func subjectAnd(more message) message {
 	return m
 }
 
+// purchaseAnd are the fields of a purchase, loadAnd those of a load.
+func purchaseAnd(more message) message {
+	m := subjectAnd(message{TagRandom: once, TagSequence: once, TagTerminal: once, TagTermSeq: once, TagMoment: once, TagAmounts: once})
+	for t, n := range more {
+		m[t] = n
+	}
+	return m
+}
+
+func loadAnd(more message) message {
+	m := subjectAnd(message{TagRandom: once, TagSequence: once, TagTerminal: once, TagMoment: once, TagAmounts: once, TagBalance: once})
+	for t, n := range more {
+		m[t] = n
+	}
+	return m
+}
+
 var specs = map[Command]spec{
 	CommandStatus: {
 		request: message{TagClient: optional},
@@ -156,6 +199,29 @@ var specs = map[Command]spec{
 		request:  subjectAnd(message{TagChallenge: once, TagRaw: once}),
 		response: message{TagAnswer: once},
 	},
+	CommandSecure: {
+		request:  subjectAnd(message{TagChallenge: once, TagHeader: once, TagData: once}),
+		response: message{TagSecured: once},
+	},
+	CommandUnblockPIN: {
+		request:  subjectAnd(message{TagChallenge: once}),
+		response: message{TagSecured: once},
+	},
+	CommandReloadPIN: {
+		request:  subjectAnd(message{TagChallenge: once, TagPIN: once}),
+		response: message{TagSecured: once},
+	},
+	CommandPurchase: {
+		request:  purchaseAnd(message{}),
+		response: message{TagMAC: once},
+	},
+	CommandPurchaseMAC2: {request: purchaseAnd(message{TagMAC: once}), response: message{}},
+	CommandPurchaseTAC:  {request: purchaseAnd(message{TagMAC: once}), response: message{}},
+	CommandLoad: {
+		request:  loadAnd(message{TagMAC: once}),
+		response: message{TagMAC: once},
+	},
+	CommandLoadTAC: {request: loadAnd(message{TagMAC: once}), response: message{}},
 }
 
 // CheckRequest returns nil for a request whose fields are those of its command,

@@ -170,21 +170,25 @@ func (c *Client) ExternalAuth(ctx context.Context, s keys.Subject, key string, c
 	return auth, nil
 }
 
-// authenticate refuses what needs no HSM to be refused: a card with SSF33 shall
-// not be told that the HSM is down.
 func (c *Client) authenticate(ctx context.Context, cmd Command, s keys.Subject, key string, fields []Field) (answer [8]byte, err error) {
-	if err := s.Check(); err != nil {
-		return answer, err
-	}
-	if !keys.ValidName(key) {
-		return answer, fmt.Errorf("%w: key name", keys.ErrSubject)
-	}
-	f, err := c.call(ctx, cmd, append(SubjectFields(s, key), fields...))
+	f, err := c.ask(ctx, cmd, s, key, fields)
 	if err != nil {
 		return answer, err
 	}
 	v, _ := f.Value(TagAnswer)
 	return [8]byte(v), nil // CheckResponse saw that it is there and of 8 bytes
+}
+
+// ask sends a command about a card's key. It refuses what needs no HSM to be
+// refused: a card with SSF33 shall not be told that the HSM is down.
+func (c *Client) ask(ctx context.Context, cmd Command, s keys.Subject, key string, fields []Field) (answer, error) {
+	if err := s.Check(); err != nil {
+		return answer{}, err
+	}
+	if !keys.ValidName(key) {
+		return answer{}, fmt.Errorf("%w: key name", keys.ErrSubject)
+	}
+	return c.call(ctx, cmd, append(SubjectFields(s, key), fields...))
 }
 
 func (c *Client) hello() []Field {

@@ -41,6 +41,14 @@ var (
 	CommandEcho         = Command{'H', 'E'} // are you there
 	CommandInternalAuth = Command{'C', 'I'} // what a genuine card answers to INTERNAL AUTHENTICATE
 	CommandExternalAuth = Command{'C', 'E'} // the data of EXTERNAL AUTHENTICATE
+	CommandSecure       = Command{'C', 'S'} // a command secured with STK or STKDFxx
+	CommandUnblockPIN   = Command{'C', 'U'} // the whole command PIN UNBLOCK
+	CommandReloadPIN    = Command{'C', 'R'} // the whole command RELOAD PIN
+	CommandPurchase     = Command{'C', 'P'} // MAC1 of a purchase
+	CommandPurchaseMAC2 = Command{'C', 'V'} // check MAC2 of a purchase
+	CommandPurchaseTAC  = Command{'C', 'T'} // check the TAC of a purchase
+	CommandLoad         = Command{'C', 'L'} // check MAC1 of a load, MAC2 of it
+	CommandLoadTAC      = Command{'C', 'A'} // check the TAC of a load
 )
 
 // String returns the two characters, anything but letters and digits as dots.
