@@ -136,11 +136,13 @@ func (c *simCenterCmd) Run(a *app) error {
 		return fmt.Errorf("%w: %w", errSimulator, err)
 	}
 	endpoint := "http://" + listener.Addr().String() + callPath
-	// Scripts read the first line and take its last word.
-	a.print("%s %s\n", a.say("模拟医保中心（虚构人员，切勿用于真实业务）地址", "simulated insurance centre with synthetic people, never for real business, at"), endpoint)
+	config.Ready = func() {
+		// Scripts read the first line and take its last word.
+		a.print("%s %s\n", a.say("模拟医保中心（虚构人员，切勿用于真实业务）地址", "simulated insurance centre with synthetic people, never for real business, at"), endpoint)
+	}
 	err = centersim.Serve(a.ctx, listener, config)
 	switch {
-	case err == nil || a.ctx.Err() != nil:
+	case err == nil:
 		return nil
 	case errors.Is(err, centersim.ErrConfig) || errors.Is(err, centersim.ErrLedger):
 		return fmt.Errorf("%w: %w", errSimulatorData, err)

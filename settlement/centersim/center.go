@@ -54,6 +54,9 @@ type Config struct {
 	// Logf takes one line per request and per oddity, without personal data;
 	// nil: no log.
 	Logf func(format string, a ...any)
+	// Ready is called by [Serve] once ledger and data are found good; may be
+	// nil.
+	Ready func()
 }
 
 // Center is a running centre. Its methods may be called from anywhere.
@@ -252,6 +255,9 @@ func Serve(ctx context.Context, listener net.Listener, config Config) error {
 	c, err := New(config)
 	if err != nil {
 		return err
+	}
+	if config.Ready != nil {
+		config.Ready()
 	}
 	server := &http.Server{
 		Handler:           c.Handler(),
