@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -88,7 +89,26 @@ func serve(f flags, version string, out, errs io.Writer) int {
 		if _, err := fmt.Fprintln(out, "onecardd serves", addr); err != nil || f.ReadyFile == "" {
 			return err
 		}
-		return os.WriteFile(f.ReadyFile, []byte(addr+"\n"), 0o644)
+		// Whole or not at all: somebody is looking for it.
+		draft := f.ReadyFile + ".new"
+		return errors.Join(os.WriteFile(draft, []byte(addr+"\n"), 0o644), os.Rename(draft, f.ReadyFile))
+	}
+	if f.ReadyFile != "" {
+		// One of an earlier run would lie, and so would this one afterwards.
+		forget := func() error {
+			if err := os.Remove(f.ReadyFile); !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
+		}
+		if err := forget(); err != nil {
+			return failed(log, errs, fmt.Errorf("ready file: %w", err))
+		}
+		defer func() {
+			if err := forget(); err != nil {
+				log.WithError(err).Warning("the ready file is left")
+			}
+		}()
 	}
 	if err := Run(ctx, cfg, Options{Version: version, Log: log, Ready: ready}); err != nil {
 		return failed(log, errs, err)
