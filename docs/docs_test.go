@@ -7,6 +7,9 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -183,6 +186,57 @@ func TestConfigurationIsDescribed(t *testing.T) {
 	for key := range described {
 		if !real[key] {
 			t.Errorf("operations.md describes %s, which the configuration does not have", key)
+		}
+	}
+}
+
+// fields collects the Go names behind the keys.
+func fields(typ reflect.Type, into map[string]bool) {
+	for i := range typ.NumField() {
+		field := typ.Field(i)
+		inner := field.Type
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			fields(inner, into)
+		} else {
+			into[typ.Name()+"."+field.Name] = true
+		}
+	}
+}
+
+// A key that is read, checked and then used by nothing is worse than an unknown
+// one: that would be refused.
+func TestEveryKeyHasAnEffect(t *testing.T) {
+	used := make(map[string]bool)
+	for _, dir := range []string{"../terminal", "../cmd"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+				path == filepath.Join("..", "terminal", "config.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					used[s.Sel.Name] = true
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := make(map[string]bool)
+	fields(reflect.TypeFor[terminal.Config](), all)
+	for field := range all {
+		if _, name, _ := strings.Cut(field, "."); !used[name] {
+			t.Errorf("nothing uses %s", field)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type Config struct {
 	RecerSysCode string      // "": MBS_LOCAL
 	Infver       string      // "": V1.0
 	DevNo        string      // optional
+	Vendor       string      // fixmedins_soft_fcty, optional
 	MsgIDs       MsgIDSource // nil: numbers without memory, for tools that book nothing
 
 	TLS            *tls.Config                                                          // nil: the system's roots
@@ -170,7 +171,7 @@ func (c *Client) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 		RecerSysCode: c.cfg.RecerSysCode, DevNo: c.cfg.DevNo, Infver: c.cfg.Infver,
 		OpterType: c.cfg.Operator.Type, Opter: c.cfg.Operator.No, OpterName: c.cfg.Operator.Name,
 		InfTime:       FormatTime(c.cfg.Now()),
-		FixmedinsCode: c.cfg.Institution.Code, FixmedinsName: c.cfg.Institution.Name,
+		FixmedinsCode: c.cfg.Institution.Code, FixmedinsName: c.cfg.Institution.Name, SoftFactory: c.cfg.Vendor,
 		SignNo: r.SignNo,
 	}
 	body, err := e.seal(c.cfg.Catalogue, r.Input)

@@ -68,6 +68,7 @@ func TestEnvelope(t *testing.T) {
 	c := newClient(t, s.URL+"/fsi/api/rsfComIfsService/callService", func(c *Config) {
 		c.Style = style
 		c.Paths = map[string]string{"2207": "/fsi/api/outpatientSettleService/saveSettletmentV2"}
+		c.Vendor = "onecard"
 	})
 	a, err := c.Call(t.Context(), settleRequest())
 	if err != nil || a.RefMsgID != "R1" {
@@ -78,7 +79,7 @@ func TestEnvelope(t *testing.T) {
 	}
 	const want = `{"infno":"2207","msgid":"H51010000001202603091030000000","mdtrtarea_admvs":"510100","insuplc_admdvs":"510100",` +
 		`"recer_sys_code":"MBS_LOCAL","infver":"V1.0","opter_type":"1","opter":"0001","opter_name":"样例收费员",` +
-		`"inf_time":"2026-03-09 10:30:00","fixmedins_code":"H51010000001","fixmedins_name":"样例医院","sign_no":"S1",` +
+		`"inf_time":"2026-03-09 10:30:00","fixmedins_code":"H51010000001","fixmedins_name":"样例医院","fixmedins_soft_fcty":"onecard","sign_no":"S1",` +
 		`"input":{"data":{"psn_no":"P1","mdtrt_cert_type":"03","mdtrt_cert_no":"A00000011","card_sn":"410100D15600000500BF7C7A48FB4966",` +
 		`"psn_cert_type":"01","certno":"410101199003074531","med_type":"11","medfee_sumamt":100.00,"psn_setlway":"01","mdtrt_id":"M1",` +
 		`"chrg_bchno":"B1","insutype":"310","acct_used_flag":"1","fulamt_ownpay_amt":10.00,"overlmt_selfpay":5.00,"preselfpay_amt":5.00,"inscp_scp_amt":80.00}}}`

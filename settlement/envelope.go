@@ -46,7 +46,8 @@ type Envelope struct {
 	InfTime        string `json:"inf_time"` // yyyy-MM-dd HH:mm:ss
 	FixmedinsCode  string `json:"fixmedins_code"`
 	FixmedinsName  string `json:"fixmedins_name"`
-	SignNo         string `json:"sign_no,omitempty"` // from 9001
+	SoftFactory    string `json:"fixmedins_soft_fcty,omitempty"` // maker of the institution's software
+	SignNo         string `json:"sign_no,omitempty"`             // from 9001
 }
 
 // A Request is one call, before it has an envelope.

@@ -271,7 +271,7 @@ func upstream(cfg terminal.Config, journal *settlement.Journal) (*settlement.Cli
 		URL: cfg.Upstream.URL, Paths: cfg.Upstream.Paths, Style: style, MsgIDs: ids,
 		Institution:  settlement.Institution{Code: cfg.Institution.Code, Name: cfg.Institution.Name, Area: cfg.Institution.Area},
 		Operator:     settlement.Operator{Type: cfg.Operator.Type, No: cfg.Operator.No, Name: cfg.Operator.Name},
-		RecerSysCode: cfg.Upstream.Receiver, Infver: cfg.Upstream.Version,
+		RecerSysCode: cfg.Upstream.Receiver, Infver: cfg.Upstream.Version, Vendor: cfg.Upstream.Vendor,
 		ConnectTimeout: time.Duration(cfg.Upstream.ConnectTimeout), AnswerTimeout: time.Duration(cfg.Upstream.AnswerTimeout),
 	})
 	if err != nil {
