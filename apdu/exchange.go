@@ -3,6 +3,7 @@ package apdu
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,7 +41,7 @@ type Exchanger struct {
 	t0     bool
 	trace  *Trace
 	now    func() time.Time
-	sent   int
+	sent   atomic.Int64
 	buf    []byte // the encoded command, reused
 }
 
@@ -82,9 +83,9 @@ func NewExchanger(t Transmitter, opts ...Option) *Exchanger {
 	return x
 }
 
-// Sent returns how many commands have really been sent since the Exchanger was
+// Sent returns, at any time, how many commands have really been sent since the Exchanger was
 // made, GET RESPONSE and repeats with another Le included.
-func (x *Exchanger) Sent() int { return x.sent }
+func (x *Exchanger) Sent() int { return int(x.sent.Load()) }
 
 // Exchange sends c and returns the card's answer:
 //
@@ -164,7 +165,7 @@ func (x *Exchanger) round(ctx context.Context, c Command) (Response, error) {
 		return Response{}, err
 	}
 	x.buf = b
-	x.sent++
+	x.sent.Add(1)
 	start := x.now()
 	raw, err := x.t.Transmit(ctx, b)
 	clear(b) // it may have been a PIN

@@ -125,6 +125,17 @@ type T0Link interface {
 	T0() bool
 }
 
+// A Doer is a [Link] that can run its owner's code where it talks to the reader,
+// so that a row of commands costs one change of goroutines and not one for each.
+type Doer interface {
+	// Do runs f, whose commands on this link are sent from where f runs, and
+	// returns its error. Where a command of f passes its deadline, or its
+	// context ends, Do returns at once what the command would, while f is still
+	// in it: f then meets the same error when the reader comes back, and must
+	// not touch anything that Do's caller goes on to use.
+	Do(ctx context.Context, f func() error) error
+}
+
 // A Driver is a kind of reader.
 type Driver interface {
 	// Kind names the driver: "pcsc", "virtual".

@@ -30,13 +30,31 @@ type link struct {
 	context *scard.Context
 	card    *scard.Card
 
-	// Of the owner alone.
+	// Of the owner; but a function of Do that was left behind still runs in the
+	// thread while the owner has gone on.
+	mu   sync.Mutex
+	atr  []byte
+	t0   bool
 	held bool  // a transaction is open
 	dead error // why the link is useless
+}
 
-	mu  sync.Mutex
-	atr []byte
-	t0  bool
+// die makes the link useless and returns why. The first reason stays.
+func (l *link) die(why error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead == nil {
+		l.dead = why
+	}
+	return why
+}
+
+// hold sets whether a transaction is open and returns whether one was.
+func (l *link) hold(on bool) (was bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was, l.held = l.held, on
+	return was
 }
 
 // ATR returns the card's answer to reset.
@@ -65,9 +83,11 @@ func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, transmitTime)
-	defer cancel()
-
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, transmitTime)
+		defer cancel()
+	}
 	// The call may outlive this function: it works on copies.
 	call := &transmission{card: l.card, command: bytes.Clone(command)}
 	err := l.do(ctx, reader.ErrStuck, call.run)
@@ -99,8 +119,36 @@ func (t *transmission) run() error {
 	return nil
 }
 
+// Do runs f in the link's own goroutine; see [reader.Doer].
+func (l *link) Do(ctx context.Context, f func() error) error {
+	if err := l.ready(ctx); err != nil {
+		return err
+	}
+	if l.thread.within.Load() {
+		return f()
+	}
+	var thrown any
+	// Only a command of f is cut short when ctx ends: between commands f minds
+	// its context itself.
+	err := l.thread.do(context.WithoutCancel(ctx), reader.ErrStuck, func() error {
+		l.thread.within.Store(true)
+		defer l.thread.within.Store(false)
+		defer func() { thrown = recover() }()
+		return f()
+	})
+	if l.left() {
+		return l.die(err)
+	}
+	if thrown != nil {
+		panic(thrown) // f's own: where it would have gone without us
+	}
+	return err
+}
+
 // ready returns why no call can be made.
 func (l *link) ready(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.dead != nil {
 		return l.dead
 	}
@@ -127,10 +175,10 @@ func (l *link) do(ctx context.Context, late error, f func() error) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, reader.ErrCardReset):
-		l.held = false
+		l.hold(false)
 	case errors.Is(err, reader.ErrFault), errors.Is(err, reader.ErrBusy) && !l.left():
 	default:
-		l.dead = err
+		return l.die(err)
 	}
 	return err
 }
@@ -171,8 +219,7 @@ func (l *link) removed(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(ctx, removalTime)
 	defer cancel()
 	if l.d.gone(ctx, l.slot, l.insertion) {
-		l.dead = fmt.Errorf("%w: %w", reader.ErrCardRemoved, err)
-		return l.dead
+		return l.die(fmt.Errorf("%w: %w", reader.ErrCardRemoved, err))
 	}
 	return err
 }
@@ -183,30 +230,29 @@ func (l *link) Begin(ctx context.Context) error {
 	if err := l.ready(ctx); err != nil {
 		return err
 	}
-	if l.held {
+	if l.hold(true) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	card := l.card
-	if err := l.do(ctx, reader.ErrBusy, func() error { return card.BeginTransaction() }); err != nil {
-		return err
+	err := l.do(ctx, reader.ErrBusy, func() error { return card.BeginTransaction() })
+	if err != nil {
+		l.hold(false)
 	}
-	l.held = true
-	return nil
+	return err
 }
 
 // End ends the transaction; see [reader.Link].
 func (l *link) End() error {
-	if !l.held {
+	if !l.hold(false) {
 		return nil
-	}
-	l.held = false
-	if l.dead != nil {
-		return l.dead
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
+	if err := l.ready(ctx); err != nil {
+		return err
+	}
 	card := l.card
 	return l.do(ctx, reader.ErrStuck, func() error { return card.EndTransaction(scard.LeaveCard) })
 }

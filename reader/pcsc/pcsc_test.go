@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -109,7 +110,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	card.remove()
 	k.until(reader.CardRemoved, slot0)
-	card = insert(t, "ONECARD_VPCD_ADDR", "FF0102", nil)
+	insert(t, "ONECARD_VPCD_ADDR", "FF0102", nil)
 	k.until(reader.CardInserted, slot0)
 	if _, err := k.d.Open(k.c, slot0, reader.Shared); !errors.Is(err, reader.ErrMute) && !errors.Is(err, reader.ErrFault) {
 		t.Errorf("nonsense for an ATR: %v", err)
@@ -361,6 +362,75 @@ func TestStuck(t *testing.T) {
 	}
 }
 
+// A row of commands in Do has the same deadlines and the same errors, and its
+// panic is its caller's.
+func TestDo(t *testing.T) {
+	k := newDesk(t, reader.WithSessions(reader.WithDeadline(100*time.Millisecond)))
+	card := insert(t, "ONECARD_VPCD_ADDR", atrA, nil)
+	k.until(reader.CardInserted, slot0)
+	s := k.open(reader.Shared)
+	exchange := func() error { _, err := s.Exchange(k.c, challenge); return err }
+	check(t, s.Do(k.c, func() error {
+		if err := s.Begin(k.c); err != nil {
+			return err
+		}
+		if err := exchange(); err != nil {
+			return err
+		}
+		return s.Do(k.c, s.End)
+	}))
+	own := errors.New("own")
+	if err := s.Do(k.c, func() error { return own }); err != own {
+		t.Errorf("%v", err)
+	}
+	func() {
+		defer func() {
+			if p := recover(); p != "own" {
+				t.Errorf("panic %v", p)
+			}
+		}()
+		_ = s.Do(k.c, func() error { panic("own") })
+	}()
+	check(t, exchange())
+
+	card.hang()
+	inside := make(chan error, 1)
+	err := s.Do(k.c, func() error {
+		err := exchange()
+		inside <- err
+		return err
+	})
+	if !errors.Is(err, reader.ErrStuck) || len(inside) != 0 {
+		t.Errorf("%v; %d", err, len(inside))
+	}
+	if err := exchange(); !errors.Is(err, reader.ErrStuck) {
+		t.Errorf("afterwards: %v", err)
+	}
+	card.remove()
+	if err := <-inside; !errors.Is(err, reader.ErrStuck) {
+		t.Errorf("inside: %v", err)
+	}
+}
+
+// The end of the context ends a command in Do at once.
+func TestDoCancelled(t *testing.T) {
+	k := newDesk(t)
+	card := insert(t, "ONECARD_VPCD_ADDR", atrA, nil)
+	k.until(reader.CardInserted, slot0)
+	s := k.open(reader.Shared)
+	card.hang()
+	ctx, cancel := context.WithCancel(k.c)
+	done := make(chan error)
+	go func() {
+		done <- s.Do(ctx, func() error { _, err := s.Exchange(ctx, challenge); return err })
+	}()
+	<-card.arrived
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
 // Another program's transaction keeps everybody else waiting, connecting
 // included, and only so long.
 func TestBlockedByTransaction(t *testing.T) {
@@ -496,46 +566,66 @@ func TestGuarded(t *testing.T) {
 	}
 }
 
-// What a command costs through a link, beside the bare binding on the same card.
+// What a command costs through a session and through a link, beside the bare
+// binding on the same card in the same moments. The card is a process of its own.
 func BenchmarkTransmit(b *testing.B) {
 	k := newDesk(b)
-	insert(b, "ONECARD_VPCD_ADDR", atrA, nil)
+	stop := cardProcess(b)
 	k.until(reader.CardInserted, slot0)
+	defer func() {
+		stop()
+		k.until(reader.CardRemoved, slot0)
+	}()
 	command := []byte{0x00, 0x84, 0x00, 0x00, 0x08}
-	b.Run("bare", func(b *testing.B) {
-		ctx, err := scard.EstablishContext()
-		check(b, err)
-		defer func() { check(b, ctx.Release()) }()
-		card, err := ctx.Connect(slot0, scard.ShareShared, scard.ProtocolAny)
-		check(b, err)
-		defer func() { check(b, card.Disconnect(scard.LeaveCard)) }()
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := card.Transmit(command); err != nil {
-				b.Fatal(err)
+
+	ctx, err := scard.EstablishContext()
+	check(b, err)
+	defer func() { check(b, ctx.Release()) }()
+	card, err := ctx.Connect(slot0, scard.ShareShared, scard.ProtocolAny)
+	check(b, err)
+	defer func() { check(b, card.Disconnect(scard.LeaveCard)) }()
+	l, err := k.d.Open(k.c, slot0, reader.Shared)
+	check(b, err)
+	defer func() { check(b, l.Close()) }()
+	s, err := k.w.Open(k.c, slot0, reader.Shared)
+	check(b, err)
+	defer func() { check(b, s.Close()) }()
+
+	// Runs of seven, as identity has them, in turns: what else the machine does
+	// meets all.
+	const run = 7
+	repeat := func(f func() error) error {
+		for range run {
+			if err := f(); err != nil {
+				return err
 			}
 		}
-	})
-	b.Run("link", func(b *testing.B) {
-		l, err := k.d.Open(k.c, slot0, reader.Shared)
-		check(b, err)
-		defer func() { check(b, l.Close()) }()
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := l.Transmit(k.c, command); err != nil {
-				b.Fatal(err)
-			}
+		return nil
+	}
+	exchange := func() error { _, err := s.Exchange(k.c, challenge); return err }
+	ways := []func() error{
+		func() error { return repeat(func() error { _, err := card.Transmit(command); return err }) },
+		func() error { return repeat(func() error { _, err := l.Transmit(k.c, command); return err }) },
+		func() error { return repeat(exchange) },
+		func() error { return s.Do(k.c, func() error { return repeat(exchange) }) },
+	}
+	took := make([][]time.Duration, len(ways))
+	for b.Loop() {
+		for i, way := range ways {
+			start := time.Now()
+			check(b, way())
+			took[i] = append(took[i], time.Since(start)/run)
 		}
-	})
-	b.Run("session", func(b *testing.B) {
-		s, err := k.w.Open(k.c, slot0, reader.Shared)
-		check(b, err)
-		defer func() { check(b, s.Close()) }()
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := s.Exchange(k.c, challenge); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
+	}
+	median := func(i int) float64 {
+		slices.Sort(took[i])
+		return float64(took[i][len(took[i])/2])
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(0)/1e3, "bare-µs")
+	b.ReportMetric(median(1)/1e3, "link-µs")
+	b.ReportMetric(median(2)/1e3, "session-µs")
+	b.ReportMetric(median(1)/median(0), "link/bare")
+	b.ReportMetric(median(2)/median(0), "session/bare")
+	b.ReportMetric(median(3)/median(0), "do/bare")
 }

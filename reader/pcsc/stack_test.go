@@ -29,8 +29,12 @@ import (
 // the other program on the near side are made here.
 
 func TestMain(m *testing.M) {
-	if os.Getenv("ONECARD_TEST_OTHER") != "" {
+	switch os.Getenv("ONECARD_TEST_OTHER") {
+	case "program":
 		otherMain()
+		return
+	case "card":
+		cardMain()
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -78,6 +82,7 @@ type vcard struct {
 	resets   int
 	out      bool
 	hold     chan struct{} // where not nil, answers wait for it
+	arrived  chan struct{} // has one value as soon as a command has come
 }
 
 // insertMute puts a card into a slot of vpcd that gives no answer to reset. vpcd
@@ -100,7 +105,7 @@ func insert(t testing.TB, address string, atr string, answer func([]byte) []byte
 
 func put(t testing.TB, address string, c *vcard) *vcard {
 	t.Helper()
-	c.done = make(chan struct{})
+	c.done, c.arrived = make(chan struct{}), make(chan struct{}, 1)
 	var err error
 	if c.conn, err = net.Dial("tcp", os.Getenv(address)); err != nil {
 		t.Fatal(err)
@@ -180,6 +185,10 @@ func (c *vcard) serve(conn net.Conn) {
 			c.commands = append(c.commands, frame)
 			hold := c.hold
 			c.mu.Unlock()
+			select {
+			case c.arrived <- struct{}{}:
+			default:
+			}
 			if hold != nil {
 				<-hold
 			}
@@ -292,7 +301,7 @@ type another struct {
 func newAnother(t testing.TB) *another {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "ONECARD_TEST_OTHER=1")
+	cmd.Env = append(os.Environ(), "ONECARD_TEST_OTHER=program")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	check(t, err)
@@ -322,6 +331,42 @@ func (o *another) do(words ...string) string {
 		o.t.Fatalf("other program: %v: %s", words, after)
 	}
 	return line
+}
+
+// cardProcess puts a card into the first slot that is a process of its own, and
+// returns what takes it out.
+func cardProcess(t testing.TB) (stop func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "ONECARD_TEST_OTHER=card")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	return func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("card: %v", err)
+		}
+	}
+}
+
+// cardMain is that card: it is in the slot until its input ends.
+func cardMain() {
+	conn, err := net.Dial("tcp", os.Getenv("ONECARD_VPCD_ADDR"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	atr, err := hex.DecodeString(atrA)
+	if err != nil {
+		panic(err)
+	}
+	c := &vcard{atr: atr, conn: conn, answer: func(command []byte) []byte {
+		return append(bytes.Clone(command), 0x90, 0x00)
+	}}
+	go c.serve(conn)
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
 // otherMain is the other program: it reads what to do line by line.

@@ -24,6 +24,7 @@ type thread struct {
 	ended   chan struct{} // closed when nothing runs any more
 
 	late    atomic.Pointer[error] // why the thread was abandoned
+	within  atomic.Bool           // a function of Link.Do runs in the thread: its calls are made in place
 	release func()                // of the thread alone; nil before there is something to release
 }
 
@@ -100,20 +101,23 @@ func guarded(f func() error) (err error) {
 // the context's error where it was cancelled. f must not touch what its caller
 // uses after an error.
 func (t *thread) do(ctx context.Context, late error, f func() error) error {
+	if t.within.Load() {
+		return t.inPlace(ctx, late, f)
+	}
 	select {
 	case <-t.turn:
-	case <-t.ended:
-		return t.over()
-	case <-t.left:
-		return t.over()
-	case <-ctx.Done():
-		return over(ctx, late) // another call of the same link is in progress
+	default:
+		select {
+		case <-t.turn:
+		case <-t.ended:
+			return t.over()
+		case <-t.left:
+			return t.over()
+		case <-ctx.Done():
+			return over(ctx, late) // another call of the same link is in progress
+		}
 	}
-	select {
-	case t.calls <- f:
-	case <-t.ended:
-		return t.over()
-	}
+	t.calls <- f // the thread waits for it as long as there are turns
 	select {
 	case err := <-t.results:
 		t.turn <- struct{}{}
@@ -123,6 +127,22 @@ func (t *thread) do(ctx context.Context, late error, f func() error) error {
 	case <-ctx.Done():
 		return t.abandon(over(ctx, late), late)
 	}
+}
+
+// inPlace is do for a caller that is in the thread already. Who is abandoned here
+// is whoever waits for the caller.
+func (t *thread) inPlace(ctx context.Context, late error, f func() error) error {
+	select {
+	case <-t.left:
+		return t.over()
+	default:
+	}
+	watched := context.AfterFunc(ctx, func() { _ = t.abandon(over(ctx, late), late) })
+	err := guarded(f)
+	if !watched() {
+		return over(ctx, late) // too late: nobody waits any more
+	}
+	return err
 }
 
 // abandon leaves the call in progress to itself. Later calls return err; late is
