@@ -49,7 +49,8 @@ var wholeAPDU = []string{"Virtual PCD "}
 // A Driver is the machine's smart-card service. It is safe for use by several
 // goroutines.
 type Driver struct {
-	now func() time.Time
+	now     func() time.Time
+	watcher func() (watching, error) // establishes a context to watch with
 
 	mu        sync.Mutex
 	seen      map[string]reader.SlotState // by Watch, last
@@ -76,6 +77,7 @@ func WithClock(now func() time.Time) Option { return func(d *Driver) { d.now = n
 func New(opts ...Option) *Driver {
 	d := &Driver{
 		now:       time.Now,
+		watcher:   establish,
 		seen:      make(map[string]reader.SlotState),
 		changed:   make(chan struct{}),
 		abandoned: make(map[string]abandoned),

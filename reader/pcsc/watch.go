@@ -35,10 +35,26 @@ const (
 // go.
 const plugAndPlay = `\\?PnP?\Notification`
 
-// watching is set while a Watch runs. The binding keeps the names of readers that
+// watching is what a watch needs of a PC/SC context.
+type watching interface {
+	ListReaders() ([]string, error)
+	GetStatusChange(states []scard.ReaderState, wait time.Duration) error
+	Release() error
+}
+
+// establish returns a context of the machine's service.
+func establish() (watching, error) {
+	c, err := scard.EstablishContext()
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// watched is set while a Watch runs. The binding keeps the names of readers that
 // it has handed to the service in a table of the whole process, by name: a
 // second wait for the same reader frees the first one's memory under it.
-var watching atomic.Bool
+var watched atomic.Bool
 
 // ErrWatched is the error of a second Watch in the same process.
 var ErrWatched = fmt.Errorf("%w: the readers are being watched already", reader.ErrBusy)
@@ -46,7 +62,7 @@ var ErrWatched = fmt.Errorf("%w: the readers are being watched already", reader.
 // Watch reports the readers; see [reader.Driver]. There can be one at a time in a
 // process, whatever the number of drivers: another returns [ErrWatched].
 func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error {
-	if !watching.CompareAndSwap(false, true) {
+	if !watched.CompareAndSwap(false, true) {
 		return ErrWatched
 	}
 	var (
@@ -62,7 +78,7 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 		known, last = true, s
 		report(s)
 	}
-	defer watching.Store(false)
+	defer watched.Store(false)
 	defer d.publish(nil)
 	for {
 		t, err := d.start("")
@@ -134,7 +150,7 @@ type watch struct {
 	d *Driver
 	t *thread
 
-	context *scard.Context
+	context watching
 	states  []scard.ReaderState // plug-and-play first, where the service has it
 	pnp     bool
 	looks   map[string]look
@@ -228,7 +244,7 @@ func (w *watch) call(ctx context.Context, f func() error) error {
 }
 
 func (w *watch) establish() error {
-	c, err := scard.EstablishContext()
+	c, err := w.d.watcher()
 	if err != nil {
 		return err
 	}
@@ -296,8 +312,7 @@ func (w *watch) look() (again bool) {
 		s := &w.states[i]
 		flags := s.EventState &^ scard.StateChanged
 		if s.Reader == plugAndPlay {
-			// Its first answer tells of no change.
-			again = again || s.CurrentState != scard.StateUnaware && s.EventState&scard.StateChanged != 0
+			again = again || s.EventState&scard.StateChanged != 0
 			s.CurrentState = flags
 			continue
 		}
