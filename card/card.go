@@ -141,6 +141,16 @@ func (c *Card) PINVerified() bool { return c.pin && !c.lost }
 // Profile returns the profile by which the card is read.
 func (c *Card) Profile() *profile.Profile { return c.profile }
 
+// ForgetSelection is for a card that other programs may use between two
+// transactions: what one of them has selected since is not known, and a short
+// file identifier would then read a file of another directory without a word.
+// The next operation selects anew. PIN and authentication stay: only a reset
+// ends them, and that is an error of the Conn.
+func (c *Card) ForgetSelection() {
+	c.df, c.ef = "", ""
+	clear(c.held)
+}
+
 // exchange sends one command. An error of the Conn means that all state on the
 // card may be gone.
 func (c *Card) exchange(ctx context.Context, cmd apdu.Command) (apdu.Response, error) {

@@ -92,6 +92,9 @@ func (c *Card) addressed(ctx context.Context, f profile.File, modes []byte, read
 			continue
 		}
 		c.noSFI = current
+		if !current {
+			c.ef = "" // whatever was selected: a short identifier moves the current EF
+		}
 		if current {
 			s, err := c.selectEF(ctx, f)
 			switch {

@@ -357,3 +357,35 @@ func TestExternalAuthenticationIsNotRepeated(t *testing.T) {
 		t.Errorf("blocked: %v, %v", id.HolderError, err)
 	}
 }
+
+// Another program selects another directory between two transactions: the same
+// short file identifier means another file there.
+func TestForgetSelection(t *testing.T) {
+	ctx := context.Background()
+	conn := example(t, "3.0")
+	c, err := card.Open(ctx, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.VerifyPIN(ctx, card.PIN("123456")); err != nil {
+		t.Fatal(err)
+	}
+	unemployment, err := card.ParseFileID("DF03EF05")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := c.ReadFile(ctx, unemployment, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, selected := range []string{"\xDF\x04", "\x3F\x00"} {
+		if _, err := conn.Exchange(ctx, apdu.Command{INS: 0xA4, Data: []byte(selected), Le: apdu.MaxShortLe}); err != nil {
+			t.Fatal(err)
+		}
+		c.ForgetSelection()
+		got, err := c.ReadFile(ctx, unemployment, nil)
+		if err != nil || fmt.Sprint(got.Records) != fmt.Sprint(want.Records) {
+			t.Errorf("after a SELECT of %X: %v, %v", selected, got, err)
+		}
+	}
+}
