@@ -2,8 +2,8 @@ package cardsim
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 
-	"onecard/apdu"
 	"onecard/card/profile"
 )
 
@@ -54,52 +54,12 @@ func (img *Image) readAccount(n node) error {
 			if err != nil {
 				return err
 			}
-			// A leap year has every day.
-			b, err := field{4, profile.Date}.value("2024" + text)
-			if err != nil || len(text) != 4 {
+			b, err := hex.DecodeString(text)
+			if err != nil || !validDay(b) {
 				return badImage(n.path, "must be a day in the form MMDD")
 			}
-			copy(a.startDay[:], b[2:])
+			copy(a.startDay[:], b)
 			return nil
 		},
 	})
-}
-
-// getBalance is GET BALANCE B0 26 00 what: 01 account, 02 self-paid, 03
-// pooling, the latter two with the year.
-func (c *Card) getBalance(cmd apdu.Command) ([]byte, apdu.Status) {
-	a := &c.mem.account
-	switch {
-	case c.ses.df != "DF04":
-		return nil, apdu.StatusConditions
-	case cmd.P1 != 0:
-		return nil, apdu.StatusWrongP1P2
-	case len(cmd.Data) > 0:
-		return nil, apdu.StatusWrongLength
-	case !c.ses.pin:
-		return nil, apdu.StatusSecurity
-	}
-	switch cmd.P2 {
-	case 1:
-		return binary.BigEndian.AppendUint32(nil, a.balance), apdu.StatusOK
-	case 2:
-		return append(binary.BigEndian.AppendUint32(nil, a.selfPaid), a.year[:]...), apdu.StatusOK
-	case 3:
-		return append(binary.BigEndian.AppendUint32(nil, a.pooling), a.year[:]...), apdu.StatusOK
-	}
-	return nil, apdu.StatusWrongP1P2
-}
-
-// startDay reads the day on which the account's year begins: START DAY B0 56
-// 01 00, mmdd.
-func (c *Card) startDay(cmd apdu.Command) ([]byte, apdu.Status) {
-	switch {
-	case c.ses.df != "DF04":
-		return nil, apdu.StatusConditions
-	case cmd.P1 != 1 || cmd.P2 != 0:
-		return nil, apdu.StatusWrongP1P2
-	case len(cmd.Data) > 0:
-		return nil, apdu.StatusWrongLength
-	}
-	return append([]byte(nil), c.mem.account.startDay[:]...), apdu.StatusOK
 }

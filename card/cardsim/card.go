@@ -4,13 +4,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/sirupsen/logrus"
 
 	"onecard/apdu"
-	"onecard/card/keys"
 )
 
 // The longest command of a card without extended lengths: header, Lc, 255
@@ -25,51 +23,27 @@ const maxAnswer = apdu.MaxShortLe
 // has power. It implements the card of a virtual reader and is served to vpcd
 // by [ServeVPCD]. Safe for concurrent use; commands run one after the other.
 type Card struct {
-	quirks map[Quirk]bool
-	random io.Reader
-	log    logrus.FieldLogger
+	quirks      map[Quirk]bool
+	random      io.Reader
+	log         logrus.FieldLogger
+	blank       bool
+	contactless bool
 
-	mu   sync.Mutex
-	chip chip
-	mem  memory
-	ses  session
+	mu        sync.Mutex
+	chip      chip
+	mem       *memory
+	committed *memory // complete in the buffer when the power went
+	nvm       eeprom
+	ses       session
 }
 
 // A chip is what never changes.
 type chip struct {
-	atr       []byte
-	bank      bool // a bank card: PSE and nothing else
-	version   string
-	fciAlg    byte // tag 86 of the FCI, 0 for none
-	algorithm keys.Algorithm
-	layouts   map[fileID]*layout
-	keys      map[keyID]keys.Key
-	keyTries  int
-	pinTries  int
-	testKeys  bool
-}
-
-// A keyID is a name ("RK1DF04") and a version, 1 to 3.
-type keyID struct {
-	name    string
-	version byte
-}
-
-// A memory is what outlives a loss of power: the EEPROM. It changes in
-// [Card.store] only.
-type memory struct {
-	files    map[fileID]*content
-	pin      []byte // as VERIFY carries it
-	pinTries int
-	keyTries map[keyID]int // of keys that have failed
-	account  account
-}
-
-// A content is what is in a file. Linear: record 1 first. Cyclic: newest
-// first, as the numbers go.
-type content struct {
-	records [][]byte
-	data    []byte // transparent
+	bank        bool     // a bank card: PSE and nothing else
+	atr         []byte   // of a bank card
+	historical  [13]byte // of all others
+	contactless bool
+	testKeys    bool
 }
 
 // A session is what a reset takes away.
@@ -79,9 +53,13 @@ type session struct {
 	ef        byte   // current EF by SFI, 0 for none
 	record    int    // current record, 0 for none
 	pin       bool
-	proved    map[string]bool // keys of the current DF, by name
+	proved    map[string]bool // keys of the current DF, by name; PINs of the certificates
 	challenge []byte
 	waiting   []byte // for GET RESPONSE
+
+	tx transaction // begun by the last INIT
+	// before is tx as the command under way found it.
+	before transaction
 }
 
 // An Option changes a card that [New] makes.
@@ -119,6 +97,47 @@ func WithLogger(log logrus.FieldLogger) Option {
 	}
 }
 
+// WithBlank makes the card as the factory delivers it, before it is personalised
+// as [Image.Commands] does it: of the image only the historical bytes are on it.
+func WithBlank() Option {
+	return func(c *Card) error {
+		c.blank = true
+		return nil
+	}
+}
+
+// WithContactless puts a 3.0 card on its antenna: the ATR is that of a PC/SC
+// reader without contacts.
+func WithContactless() Option {
+	return func(c *Card) error {
+		c.contactless = true
+		return nil
+	}
+}
+
+// WithTear tears the card out at a point of its future, see [Card.TearAt].
+func WithTear(t Tear) Option {
+	return func(c *Card) error {
+		if t.Write < 1 || t.Phase < TearBefore || t.Phase > TearAfter {
+			return fmt.Errorf("%w: %s", ErrTear, t)
+		}
+		c.nvm.tear = t
+		return nil
+	}
+}
+
+// WithEEPROM keeps what the card keeps without power in a file, which is made
+// if it is missing and from then on goes before the image. It is written at
+// every change, completely or not at all, and is on the disk before the card
+// answers. It holds keys and PIN: mode 0600. An error for a file that is not
+// this card's EEPROM has OC-3301.
+func WithEEPROM(path string) Option {
+	return func(c *Card) error {
+		c.nvm.path = path
+		return nil
+	}
+}
+
 // New makes a card from an image, without power. Several cards can be made from
 // one image; they share nothing.
 func New(img *Image, opts ...Option) (*Card, error) {
@@ -133,19 +152,13 @@ func New(img *Image, opts ...Option) (*Card, error) {
 	if err := c.personalise(img); err != nil {
 		return nil, fmt.Errorf("make card: %w", err)
 	}
+	if err := c.loadEEPROM(); err != nil {
+		return nil, fmt.Errorf("make card: %w", err)
+	}
 	if c.chip.testKeys {
 		c.log.Warn("SIMULATED CARD WITH TEST KEYS that everybody knows: never use them with real cards")
 	}
 	return c, nil
-}
-
-// ATR returns the answer to reset without touching the card; nil for a mute
-// one.
-func (c *Card) ATR() []byte {
-	if c.quirks[QuirkMute] {
-		return nil
-	}
-	return slices.Clone(c.chip.atr)
 }
 
 // PowerOn is a cold reset: it returns the ATR, nil from a mute card. PIN, keys,
@@ -153,14 +166,16 @@ func (c *Card) ATR() []byte {
 func (c *Card) PowerOn() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.regain()
 	c.ses = session{on: !c.quirks[QuirkMute], df: c.rootDF(), proved: make(map[string]bool)}
-	return c.ATR()
+	return c.atr()
 }
 
 // PowerOff takes the power away.
 func (c *Card) PowerOff() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.regain()
 	c.ses = session{}
 }
 
@@ -172,10 +187,6 @@ func (c *Card) rootDF() string {
 	return dfMF
 }
 
-// store changes the memory. Every change goes through here and each call is one
-// that power can be cut before or after, but not inside.
-func (c *Card) store(change func(*memory)) { change(&c.mem) }
-
 // Transmit answers a command. The answer has at least the two bytes of the
 // status word and at most 258, whatever the command is; only the quirk "short"
 // answers with one.
@@ -185,7 +196,14 @@ func (c *Card) Transmit(command []byte) []byte {
 	if answer, odd := c.misbehave(command); odd {
 		return answer
 	}
+	if c.nvm.dead {
+		return nil
+	}
 	data, sw := c.answer(command)
+	if c.nvm.dead {
+		c.ses = session{}
+		return nil
+	}
 	return apdu.Response{Data: data, Status: sw}.Bytes()
 }
 
@@ -228,7 +246,11 @@ func (c *Card) answer(command []byte) ([]byte, apdu.Status) {
 	if cmd.INS == insGetResponse && cmd.CLA == 0 {
 		return c.getResponse(cmd, waiting)
 	}
+	c.ses.before, c.ses.tx = c.ses.tx, transaction{}
 	data, sw := c.run(cmd)
+	if sw>>8 == 0x6C {
+		c.ses.tx = c.ses.before // refused before anything was done
+	}
 	if !sw.OK() || len(data) == 0 {
 		return nil, sw
 	}
@@ -264,81 +286,4 @@ func (c *Card) getResponse(cmd apdu.Command, waiting []byte) ([]byte, apdu.Statu
 		return nil, 0x6C00 | apdu.Status(byte(len(waiting)))
 	}
 	return waiting, apdu.StatusOK
-}
-
-// Instructions (card specification, section 4).
-const (
-	insVerify       = 0x20
-	insReloadPIN    = 0x24
-	insGetBalance   = 0x26
-	insStartDay     = 0x56
-	insChangePIN    = 0x5E
-	insExternalAuth = 0x82
-	insGetChallenge = 0x84
-	insInternalAuth = 0x88
-	insSelect       = 0xA4
-	insReadBinary   = 0xB0
-	insReadRecord   = 0xB2
-	insGetResponse  = 0xC0
-	insUpdateBinary = 0xD6
-	insUpdateRecord = 0xDC
-)
-
-// An instruction is one command of the card: the classes it comes in and what
-// does it. A command added later is one line in [Card.instruction].
-type instruction struct {
-	classes []byte
-	run     func(apdu.Command) ([]byte, apdu.Status)
-}
-
-func (c *Card) instruction(ins byte) (instruction, bool) {
-	plain := []byte{0x00}
-	switch ins {
-	case insSelect:
-		return instruction{plain, c.selectFile}, true
-	case insReadRecord:
-		return instruction{plain, c.readRecord}, true
-	case insReadBinary:
-		return instruction{plain, c.readBinary}, true
-	case insUpdateRecord:
-		return instruction{[]byte{0x00, 0x04}, c.updateRecord}, true
-	case insUpdateBinary:
-		return instruction{[]byte{0x00, 0x04}, c.updateBinary}, true
-	case insVerify:
-		return instruction{plain, c.verify}, true
-	case insChangePIN:
-		return instruction{[]byte{0x80}, c.changePIN}, true
-	case insReloadPIN:
-		return instruction{[]byte{0x84}, c.reloadPIN}, true
-	case insGetChallenge:
-		return instruction{plain, c.getChallenge}, true
-	case insInternalAuth:
-		return instruction{plain, c.internalAuth}, true
-	case insExternalAuth:
-		return instruction{plain, c.externalAuth}, true
-	case insGetBalance:
-		return instruction{[]byte{0xB0}, c.getBalance}, true
-	case insStartDay:
-		return instruction{[]byte{0xB0}, c.startDay}, true
-	}
-	return instruction{}, false
-}
-
-func (c *Card) run(cmd apdu.Command) ([]byte, apdu.Status) {
-	switch cmd.CLA {
-	case 0x00, 0x04, 0x80, 0x84, 0xB0:
-	default:
-		return nil, apdu.StatusClass
-	}
-	if c.chip.bank && cmd.INS != insSelect {
-		return nil, apdu.StatusConditions
-	}
-	in, ok := c.instruction(cmd.INS)
-	if !ok {
-		return nil, apdu.StatusInstruction
-	}
-	if !slices.Contains(in.classes, cmd.CLA) {
-		return nil, apdu.StatusClass
-	}
-	return in.run(cmd)
 }

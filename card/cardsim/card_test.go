@@ -96,7 +96,7 @@ func (d *desk) external(key string, version byte, challenge []byte) string {
 		d.t.Fatal("no key", key)
 	}
 	raw := [8]byte{1, 2, 3, 4, 5, 6, 7, 8}
-	auth, err := keys.ExternalAuth(d.card.chip.algorithm, d.card.chip.keys[keyID{key, version}], challenge, raw)
+	auth, err := keys.ExternalAuth(d.card.mem.algorithm(), d.card.mem.keys[keyID{key, version}], challenge, raw)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestUpdateRecord(t *testing.T) {
 	d.want("00DC710505 7103510100", "6A86")
 	// Secured: a MAC under STKDF03 and the challenge.
 	challenge := d.ok("0084000008")
-	s, err := keys.NewSession(keys.SM4, d.card.chip.keys[keyID{"STKDF03", 1}], challenge)
+	s, err := keys.NewSession(keys.SM4, d.card.mem.keys[keyID{"STKDF03", 1}], challenge)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package cardsim
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -36,20 +35,9 @@ func (l *layout) fill(n node) (*content, error) {
 }
 
 func (l *layout) fillTransparent(n node) (*content, error) {
-	text, err := n.string()
+	data, err := n.bytes()
 	if err != nil {
 		return nil, err
-	}
-	var data []byte
-	if digits, ok := strings.CutPrefix(text, rawPrefix); ok {
-		data, err = hex.DecodeString(digits)
-	} else if digits, ok := strings.CutPrefix(text, "base64:"); ok {
-		data, err = base64.StdEncoding.DecodeString(digits)
-	} else {
-		err = fmt.Errorf("no prefix")
-	}
-	if err != nil {
-		return nil, badImage(n.path, "must be hex: with hex digits or base64: with base64")
 	}
 	if len(data) > l.size {
 		return nil, badImage(n.path, "has %d bytes, the file holds %d", len(data), l.size)

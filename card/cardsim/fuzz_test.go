@@ -98,11 +98,11 @@ func FuzzCard(f *testing.F) {
 			}
 		}
 		for id, f := range c.mem.files {
-			if l := c.chip.layouts[id]; len(f.records) > l.capacity || len(f.data) != l.size {
+			if l := c.mem.forms[id]; len(f.records) > l.capacity || len(f.data) != l.size {
 				t.Fatalf("%v has grown", id)
 			}
 		}
-		if c.mem.pinTries < 0 || c.mem.pinTries > c.chip.pinTries || !validPIN(c.mem.pin) {
+		if c.mem.pinTries < 0 || c.mem.pinTries > c.mem.pinLimit || !validPIN(c.mem.pin) {
 			t.Fatal("PIN or tries are out of bounds")
 		}
 	})

@@ -35,6 +35,9 @@ type Image struct {
 	contents    map[fileID]*content
 	account     account
 	accountRead bool
+	certs       *certificateImage // nil: no certificate environment
+	contactless bool
+	blank       bool
 
 	// cardKeys derives once however many cards are made: it takes as long as
 	// everything else together.
@@ -53,7 +56,7 @@ func ParseImage(data []byte) (*Image, error) {
 		layouts: make(map[fileID]*layout), contents: make(map[fileID]*content),
 	}
 	img.cardKeys = sync.OnceValues(img.deriveKeys)
-	var files, absent node
+	var files, absent, secured node
 	given := make(map[string]bool)
 	for _, m := range n.members {
 		given[m.key] = m.value.kind != isNull
@@ -73,6 +76,9 @@ func ParseImage(data []byte) (*Image, error) {
 		"files":               func(n node) error { files = n; return nil },
 		"absent":              func(n node) error { absent = n; return nil },
 		"medical_account":     img.readAccount,
+		"certificates":        img.readCertificates,
+		"contactless":         func(n node) (err error) { img.contactless, err = n.bool(); return err },
+		"secure_messaging":    func(n node) error { secured = n; return nil },
 	})
 	if err != nil {
 		return nil, err
@@ -88,6 +94,17 @@ func ParseImage(data []byte) (*Image, error) {
 		}
 		return img, nil
 	}
+	if img.blank {
+		for key, is := range given {
+			if is && key != "kind" && key != "historical_bytes" && key != "contactless" && key != "comment" {
+				return nil, badImage(key, "a blank card has kind, historical_bytes and contactless only")
+			}
+		}
+		if !given["historical_bytes"] {
+			return nil, badImage("historical_bytes", "missing")
+		}
+		return img, nil
+	}
 	for _, key := range []string{"version", "historical_bytes", "identification_code"} {
 		if !given[key] {
 			return nil, badImage(key, "missing")
@@ -99,7 +116,13 @@ func ParseImage(data []byte) (*Image, error) {
 	if img.algorithm == 0 {
 		img.algorithm = keys.DES // what a card means that says nothing
 	}
+	if img.version < profile.V30 && (img.certs != nil || img.contactless) {
+		return nil, badImage("version", "only 3.0 cards have certificates or no contacts")
+	}
 	if err := img.readFiles(files, absent); err != nil {
+		return nil, err
+	}
+	if err := img.readSecured(secured); err != nil {
 		return nil, err
 	}
 	if img.accountRead && !img.hasDF("DF04") {
@@ -110,11 +133,16 @@ func ParseImage(data []byte) (*Image, error) {
 
 func (img *Image) readKind(n node) error {
 	kind, err := n.string()
-	if err == nil && kind != "social-security" && kind != "bank" {
-		err = badImage(n.path, "must be social-security or bank")
+	switch {
+	case err != nil:
+		return err
+	case kind == "psam":
+		return badImage(n.path, "a PSAM is not a card: ParsePSAMImage reads it")
+	case kind != "social-security" && kind != "bank" && kind != "blank":
+		return badImage(n.path, "must be social-security, blank or bank")
 	}
-	img.bank = kind == "bank"
-	return err
+	img.bank, img.blank = kind == "bank", kind == "blank"
+	return nil
 }
 
 func (img *Image) readATR(n node) (err error) {
@@ -156,9 +184,6 @@ func (img *Image) readHistorical(n node) error {
 		return err
 	}
 	copy(img.historical[:], b)
-	// T=0, 13 historical bytes, no interface bytes but TB1 and TC1 (card
-	// specification, section 6).
-	img.atr = append([]byte{0x3B, 0x6D, 0x00, 0x00}, b...)
 	return nil
 }
 
@@ -177,16 +202,21 @@ func (img *Image) readCode(n node) error {
 	return nil
 }
 
-func (img *Image) readPIN(n node) error {
+func (img *Image) readPIN(n node) (err error) {
+	img.pin, err = pinOf(n)
+	return err
+}
+
+// pinOf returns a PIN as VERIFY carries it.
+func pinOf(n node) ([]byte, error) {
 	text, err := n.string()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(text) < 4 || len(text) > 16 || strings.Trim(text, "0123456789") != "" {
-		return badImage(n.path, "must have 4 to 16 digits")
+		return nil, badImage(n.path, "must have 4 to 16 digits")
 	}
-	img.pin, err = field{(len(text) + 1) / 2, profile.CN}.value(text)
-	return err
+	return field{(len(text) + 1) / 2, profile.CN}.value(text)
 }
 
 // readKeys reads "test", or the card's own keys by name, version 1.
@@ -275,6 +305,33 @@ func (img *Image) readFiles(files, absent node) error {
 	}
 	for range missing {
 		return badImage(absent.path, "names a file that the card would not have anyway")
+	}
+	return nil
+}
+
+// readSecured marks the files whose updates need secure messaging.
+func (img *Image) readSecured(n node) error {
+	if n.path == "" {
+		return nil
+	}
+	items, err := n.list(len(profile.Files()))
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		name, err := item.string()
+		if err != nil {
+			return err
+		}
+		found := false
+		for _, l := range img.layouts {
+			if l.file.ID() == name {
+				l.secured, found = true, true
+			}
+		}
+		if !found {
+			return badImage(item.path, "the card has no such file")
+		}
 	}
 	return nil
 }

@@ -229,6 +229,13 @@ func (n node) int(low, high int) (int, error) {
 	return v, nil
 }
 
+func (n node) bool() (bool, error) {
+	if n.kind != isBool {
+		return false, badImage(n.path, "must be true or false, not %s", n.kind)
+	}
+	return n.truth, nil
+}
+
 // list returns the items of an array of at most that many.
 func (n node) list(most int) ([]node, error) {
 	if n.kind != isArray {

@@ -15,9 +15,10 @@ type layout struct {
 	// a cyclic file's record by offset, nothing for a transparent file.
 	elements []profile.Element
 
-	recordSize int // of a cyclic file, bytes
-	capacity   int // records of a linear or cyclic file at most
-	size       int // of a transparent file, bytes
+	recordSize int  // of a cyclic file, bytes
+	capacity   int  // records of a linear or cyclic file at most
+	size       int  // of a transparent file, bytes
+	secured    bool // the image wants secure messaging for updates
 }
 
 // newLayout returns the file as a card of version v has it. A record that is
@@ -40,8 +41,19 @@ func newLayout(f profile.File, v profile.Version, optional func(tag byte) bool) 
 	return l
 }
 
-// record returns the slot of record number n (1 first) of a linear file.
-func (l *layout) record(n int) profile.Element { return l.elements[n-1] }
+// form returns what the card keeps of the layout.
+func (l *layout) form() *form {
+	f := &form{
+		structure: l.file.Structure, fid: [2]byte{0xEF, l.file.SFI}, read: l.read, write: l.write,
+		recordSize: l.recordSize, capacity: l.capacity, size: l.size, secured: l.secured,
+	}
+	if l.file.Structure == profile.Variable || l.file.Structure == profile.Fixed {
+		for _, e := range l.elements {
+			f.slots = append(f.slots, place{e.ID, e.Length})
+		}
+	}
+	return f
+}
 
 // empty returns the content of a personalised file with nobody's data: every
 // linear record is there with unset values, a cyclic file has no records.

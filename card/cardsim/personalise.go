@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"sync"
 
 	"onecard/card/keys"
 	"onecard/card/profile"
@@ -17,46 +17,86 @@ func (c *Card) personalise(img *Image) error {
 		return errors.New("not an image that ParseImage has read")
 	}
 	c.chip = chip{
-		atr: slices.Clone(img.atr), bank: img.bank, version: img.version.String(),
-		fciAlg: img.fciAlg, algorithm: img.algorithm, layouts: img.layouts,
-		keyTries: img.keyTries, pinTries: img.pinTries, testKeys: img.testKeys && !img.bank,
+		bank: img.bank, atr: slices.Clone(img.atr), historical: img.historical,
+		contactless: img.contactless || c.contactless, testKeys: img.testKeys && !img.bank,
 	}
-	c.mem = memory{
-		files: make(map[fileID]*content), pin: slices.Clone(img.pin), pinTries: img.pinTries,
-		keyTries: make(map[keyID]int), account: img.account,
+	c.mem = newMemory()
+	if img.bank {
+		c.mem.life = lifeIssued
+		return nil
+	}
+	if img.blank || c.blank {
+		return nil
+	}
+	m := c.mem
+	m.life = lifeIssued
+	m.pin, m.pinTries, m.pinLimit = slices.Clone(img.pin), img.pinTries, img.pinTries
+	m.account = img.account
+	alg := img.fciAlg
+	if c.quirks[QuirkSSF33] {
+		alg = byte(keys.SSF33)
 	}
 	for id, content := range img.contents {
-		c.mem.files[id] = content.clone()
-	}
-	if c.quirks[QuirkSSF33] {
-		c.chip.algorithm, c.chip.fciAlg = keys.SSF33, byte(keys.SSF33)
+		l := img.layouts[id]
+		m.files[id], m.forms[id] = content.clone(), l.form()
+		if _, ok := m.dirs[id.df]; !ok {
+			d := referenceDirectories()[id.df]
+			d.alg = alg
+			m.dirs[id.df] = d
+		}
 	}
 	if c.quirks[QuirkPINBlocked] {
-		c.mem.pinTries = 0
+		m.pinTries = 0
 	}
 	if c.quirks[QuirkSpacePadded] {
-		c.padWithSpaces()
+		m.padWithSpaces(img.layouts)
+	}
+	if img.certs != nil {
+		m.putCertificates(img.certs, img.pinTries)
 	}
 	return c.putKeys(img)
 }
 
+// referenceDirectories returns the tree of the reference profile by node, the
+// certificate environment of 3.0 included, which has no file identifiers in
+// public (profile: DDF2, ADF1).
+var referenceDirectories = sync.OnceValue(func() map[string]directory {
+	dirs := map[string]directory{
+		dfACSE: {fid: [2]byte{0xDD, 0xF2}, aid: []byte("PKI.\xC9\xE7\xBB\xE1\xB1\xA3\xD5\xCF"), parent: dfMF},
+		dfCert: {fid: [2]byte{0xAD, 0xF1}, aid: []byte("SS.CERT.ADF1"), parent: dfACSE},
+	}
+	for _, d := range profile.Reference().Directories() {
+		dir := directory{fid: d.FID, aid: slices.Clone(d.AID), parent: dfSSSE}
+		if d.DF == dfSSSE {
+			dir.parent = dfMF
+		}
+		dirs[d.DF] = dir
+	}
+	return dirs
+})
+
 // putKeys gives the card its keys. Nobody can compute with SSF33, so such a card
 // has none.
 func (c *Card) putKeys(img *Image) error {
-	if img.bank || c.chip.algorithm == keys.SSF33 {
+	if c.mem.algorithm() == keys.SSF33 {
 		return nil
 	}
 	all, err := img.cardKeys()
 	if err != nil {
 		return err
 	}
-	c.chip.keys = maps.Clone(all)
+	for id, key := range all {
+		e, _ := keys.Reference().Lookup(id.name)
+		if _, ok := c.mem.dirs[keyNode(e)]; ok {
+			c.mem.keys[id], c.mem.limits[id] = key, img.keyTries
+		}
+	}
 	if c.quirks[QuirkNotGenuine] {
 		for v := byte(1); v <= keys.Versions; v++ {
 			id := keyID{"IRK", v}
-			if key, ok := c.chip.keys[id]; ok {
+			if key, ok := c.mem.keys[id]; ok {
 				key[0] ^= 0xFF // a copied card does not know the key
-				c.chip.keys[id] = key
+				c.mem.keys[id] = key
 			}
 		}
 	}
@@ -84,18 +124,12 @@ func (img *Image) deriveKeys() (map[keyID]keys.Key, error) {
 	return all, nil
 }
 
-func (c *content) clone() *content {
-	d := &content{data: slices.Clone(c.data)}
-	for _, r := range c.records {
-		d.records = append(d.records, slices.Clone(r))
-	}
-	return d
-}
-
 // padWithSpaces replaces the 00 behind every text that is set.
-func (c *Card) padWithSpaces() {
-	for id, l := range c.chip.layouts {
-		for _, rec := range c.mem.files[id].records {
+func (m *memory) padWithSpaces(layouts map[fileID]*layout) {
+	for id, l := range layouts {
+		for i, rec := range m.files[id].records {
+			rec = slices.Clone(rec)
+			m.files[id].records[i] = rec
 			if l.file.Structure == profile.CyclicFile {
 				for _, e := range l.elements {
 					padText(e, rec[e.Offset:e.Offset+e.Length])

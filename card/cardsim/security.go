@@ -13,9 +13,11 @@ import (
 // and use none up.
 func (c *Card) verify(cmd apdu.Command) ([]byte, apdu.Status) {
 	switch {
+	case cmd.P1 == 1 && inCertificates(c.ses.df):
+		return c.proveUserPIN(cmd)
 	case cmd.P1 != 0 || cmd.P2 != 0:
 		return nil, apdu.StatusWrongP1P2
-	case c.ses.df == dfMF:
+	case c.ses.df == dfMF || inCertificates(c.ses.df) || c.mem.pin == nil:
 		return nil, apdu.StatusConditions // the PIN belongs to SSSE
 	case len(cmd.Data) == 0 && c.mem.pinTries > 0:
 		return nil, triesLeft(c.mem.pinTries)
@@ -24,33 +26,45 @@ func (c *Card) verify(cmd apdu.Command) ([]byte, apdu.Status) {
 	case len(cmd.Data) < 2 || len(cmd.Data) > 8:
 		return nil, apdu.StatusWrongLength
 	}
-	return nil, c.checkPIN(cmd.Data)
+	return nil, c.checkPIN(cmd.Data, nil)
 }
 
 func triesLeft(n int) apdu.Status { return 0x63C0 | apdu.Status(n) }
 
 // checkPIN uses up a try before it compares, so that pulling the card out in
-// between wins nothing.
-func (c *Card) checkPIN(pin []byte) apdu.Status {
+// between wins nothing. A next PIN, if not nil, takes the place of the right
+// one.
+func (c *Card) checkPIN(pin, next []byte) apdu.Status {
 	if c.mem.pinTries == 0 {
 		return apdu.StatusBlocked
 	}
 	c.ses.pin = false
-	c.store(func(m *memory) { m.pinTries-- })
-	if !bytes.Equal(pin, c.mem.pin) {
+	if sw := c.store(func(m *memory) { m.pinTries-- }); !sw.OK() {
+		return sw
+	}
+	if c.mem.pin == nil || !bytes.Equal(pin, c.mem.pin) {
 		return triesLeft(c.mem.pinTries)
 	}
-	c.store(func(m *memory) { m.pinTries = c.chip.pinTries })
-	c.ses.pin = true
-	return apdu.StatusOK
+	// A change of PIN sets the new one together with the tries.
+	sw := c.store(func(m *memory) {
+		m.pinTries = m.pinLimit
+		if next != nil {
+			m.pin = bytes.Clone(next)
+		}
+	})
+	c.ses.pin = sw.OK()
+	return sw
 }
 
 // changePIN is CHANGE PIN 80 5E 01 00: the old PIN, FF, the new one.
 func (c *Card) changePIN(cmd apdu.Command) ([]byte, apdu.Status) {
+	if inCertificates(c.ses.df) {
+		return c.changeUserPIN(cmd)
+	}
 	if cmd.P1 != 1 || cmd.P2 != 0 {
 		return nil, apdu.StatusWrongP1P2
 	}
-	if c.ses.df == dfMF {
+	if c.ses.df == dfMF || c.mem.pin == nil {
 		return nil, apdu.StatusConditions
 	}
 	former, next, ok := bytes.Cut(cmd.Data, []byte{0xFF})
@@ -60,11 +74,7 @@ func (c *Card) changePIN(cmd apdu.Command) ([]byte, apdu.Status) {
 	if !validPIN(next) {
 		return nil, apdu.StatusWrongData
 	}
-	sw := c.checkPIN(former)
-	if sw.OK() {
-		c.store(func(m *memory) { m.pin = bytes.Clone(next) })
-	}
-	return nil, sw
+	return nil, c.checkPIN(former, next)
 }
 
 // validPIN reports whether b is 4 to 16 digits in BCD, an odd last nibble F.
@@ -98,16 +108,14 @@ func (c *Card) reloadPIN(cmd apdu.Command) ([]byte, apdu.Status) {
 	case cmd.P2 == 0 && len(data) != 0:
 		return nil, apdu.StatusWrongLength
 	case cmd.P2 == 0:
-		c.store(func(m *memory) { m.pinTries = c.chip.pinTries })
-		return nil, apdu.StatusOK
+		return nil, c.store(func(m *memory) { m.pinTries = m.pinLimit })
 	}
 	pin, err := session.Decrypt(data)
 	if err != nil || !validPIN(pin) {
 		return nil, apdu.StatusWrongData
 	}
 	c.ses.pin = false
-	c.store(func(m *memory) { m.pin, m.pinTries = bytes.Clone(pin), c.chip.pinTries })
-	return nil, apdu.StatusOK
+	return nil, c.store(func(m *memory) { m.pin, m.pinTries = bytes.Clone(pin), m.pinLimit })
 }
 
 // getChallenge gives 4, 8 or 16 random bytes, the card's challenge until it is
@@ -152,11 +160,11 @@ func (c *Card) internalAuth(cmd apdu.Command) ([]byte, apdu.Status) {
 	if !ok {
 		return nil, apdu.StatusWrongLength
 	}
-	key, ok := c.chip.keys[keyID{"IRK", version}]
+	key, ok := c.mem.keys[keyID{"IRK", version}]
 	if !ok || c.ses.df != dfSSSE {
 		return nil, apdu.StatusKeyNotFound
 	}
-	answer, err := keys.InternalAnswer(c.chip.algorithm, key, process, raw)
+	answer, err := keys.InternalAnswer(c.mem.algorithm(), key, process, raw)
 	if err != nil {
 		return nil, apdu.StatusKeyNotFound
 	}
@@ -179,10 +187,7 @@ func (c *Card) externalAuth(cmd apdu.Command) ([]byte, apdu.Status) {
 	if !ok {
 		return nil, apdu.StatusKeyNotFound
 	}
-	tries, failed := c.mem.keyTries[id]
-	if !failed {
-		tries = c.chip.keyTries
-	}
+	tries := c.mem.tries(id)
 	switch {
 	case tries == 0:
 		return nil, apdu.StatusBlocked
@@ -190,27 +195,29 @@ func (c *Card) externalAuth(cmd apdu.Command) ([]byte, apdu.Status) {
 		return nil, apdu.StatusNoChallenge
 	}
 	delete(c.ses.proved, id.name)
-	c.store(func(m *memory) { m.keyTries[id] = tries - 1 })
-	want, err := keys.ExternalAuth(c.chip.algorithm, key, challenge, raw)
+	if sw := c.store(func(m *memory) { m.use(id) }); !sw.OK() {
+		return nil, sw
+	}
+	want, err := keys.ExternalAuth(c.mem.algorithm(), key, challenge, raw)
 	if err != nil || !keys.Equal(want[:], auth[:]) {
 		return nil, triesLeft(tries - 1)
 	}
-	c.store(func(m *memory) { delete(m.keyTries, id) })
-	c.ses.proved[id.name] = true
-	return nil, apdu.StatusOK
+	sw := c.store(func(m *memory) { m.restore(id) })
+	if sw.OK() {
+		c.ses.proved[id.name] = true
+	}
+	return nil, sw
 }
 
 // externalKey finds the key of the current DF that has the number.
 func (c *Card) externalKey(number, version byte) (keyID, keys.Key, bool) {
-	for e := range keys.Reference().All() {
-		if e.ID != number || e.Use != keys.UseExternal || keyDF(e.Name) != c.ses.df {
-			continue
-		}
-		id := keyID{e.Name, version}
-		key, ok := c.chip.keys[id]
-		return id, key, ok
+	name, ok := keyName(c.ses.df, number)
+	if !ok {
+		return keyID{}, keys.Key{}, false
 	}
-	return keyID{}, keys.Key{}, false
+	id := keyID{name, version}
+	key, ok := c.mem.keys[id]
+	return id, key, ok
 }
 
 // keyDF returns the DF that a key is in: the last four characters of names
@@ -234,11 +241,11 @@ func (c *Card) messaging() (keys.Session, apdu.Status) {
 	if c.ses.df != dfSSSE {
 		name += c.ses.df
 	}
-	key, ok := c.chip.keys[keyID{name, 1}]
+	key, ok := c.mem.keys[keyID{name, 1}]
 	if !ok {
 		return keys.Session{}, apdu.StatusKeyNotFound
 	}
-	s, err := keys.NewSession(c.chip.algorithm, key, challenge)
+	s, err := keys.NewSession(c.mem.algorithm(), key, challenge)
 	if err != nil {
 		return keys.Session{}, apdu.StatusKeyNotFound
 	}

@@ -288,7 +288,7 @@ func TestUnblockPIN(t *testing.T) {
 		t.Fatal(got)
 	}
 	challenge := d.ok("0084000008")
-	s, err := keys.NewSession(keys.DES, d.card.chip.keys[keyID{"STK", 1}], challenge)
+	s, err := keys.NewSession(keys.DES, d.card.mem.keys[keyID{"STK", 1}], challenge)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"onecard/apdu"
-	"onecard/card/profile"
 )
 
 // The nodes of the file tree (card specification, section 2).
@@ -24,17 +23,6 @@ var rootFID = [2]byte{0x3F, 0x00}
 
 // pseName is the payment environment of a bank card.
 const pseName = "1PAY.SYS.DDF01"
-
-// hasDF tells whether the card has the directory: it has at least one file in
-// it.
-func (c *Card) hasDF(df string) bool {
-	for id := range c.mem.files {
-		if id.df == df {
-			return true
-		}
-	}
-	return false
-}
 
 func (c *Card) selectFile(cmd apdu.Command) ([]byte, apdu.Status) {
 	if c.quirks[QuirkCardBlocked] {
@@ -72,9 +60,9 @@ func (c *Card) selectName(cmd apdu.Command) ([]byte, apdu.Status) {
 		}
 		return tlv(0x6F, tlv(0x84, cmd.Data), tlv(0xA5, tlv(0x88, []byte{1}))), apdu.StatusOK
 	}
-	for _, d := range profile.Reference().Directories() {
-		if bytes.Equal(cmd.Data, d.AID) {
-			return c.selectDF(d)
+	for node, d := range c.mem.dirs {
+		if len(d.aid) > 0 && bytes.Equal(cmd.Data, d.aid) {
+			return c.selectDF(node)
 		}
 	}
 	return nil, apdu.StatusNotFound
@@ -94,36 +82,37 @@ func (c *Card) selectFID(cmd apdu.Command) ([]byte, apdu.Status) {
 	if fid == rootFID {
 		return c.selectMF()
 	}
-	for _, d := range profile.Reference().Directories() {
-		if d.FID != fid {
+	for node, d := range c.mem.dirs {
+		if d.fid != fid {
 			continue
 		}
-		if c.ses.df == dfMF && d.DF != dfSSSE || d.DF == dfSSSE && c.quirks[QuirkRootSSSE] {
+		hidden := node == dfSSSE && c.quirks[QuirkRootSSSE]
+		if c.ses.df == dfMF && d.parent != dfMF || hidden {
 			return nil, apdu.StatusNotFound
 		}
-		return c.selectDF(d)
+		return c.selectDF(node)
 	}
 	return c.selectEF(cmd)
 }
 
 func (c *Card) selectMF() ([]byte, apdu.Status) {
 	if c.quirks[QuirkRootSSSE] {
-		d, _ := profile.Reference().Directory(dfSSSE)
-		return c.selectDF(d)
+		return c.selectDF(dfSSSE)
 	}
 	c.enter(dfMF)
 	return tlv(0x6F, tlv(0x83, rootFID[:])), apdu.StatusOK
 }
 
-func (c *Card) selectDF(d profile.Directory) ([]byte, apdu.Status) {
-	if !c.hasDF(d.DF) {
+func (c *Card) selectDF(node string) ([]byte, apdu.Status) {
+	d, ok := c.mem.dirs[node]
+	switch {
+	case !ok:
 		return nil, apdu.StatusNotFound
-	}
-	if c.quirks[QuirkAppBlocked] {
+	case c.quirks[QuirkAppBlocked], d.blocked:
 		return nil, apdu.StatusAppBlocked
 	}
-	c.enter(d.DF)
-	return c.fci(d), apdu.StatusOK
+	c.enter(node)
+	return c.fci(node, d), apdu.StatusOK
 }
 
 // enter makes a DF the current one. Selecting the same one again keeps its
@@ -143,7 +132,7 @@ func (c *Card) selectEF(cmd apdu.Command) ([]byte, apdu.Status) {
 		return nil, apdu.StatusWrongLength
 	}
 	id := fileID{c.ses.df, cmd.Data[1]}
-	if cmd.P2 == 0x02 || cmd.Data[0] != 0xEF || c.mem.files[id] == nil {
+	if cmd.P2 == 0x02 || c.mem.files[id] == nil || [2]byte(cmd.Data) != c.mem.forms[id].fid {
 		return nil, apdu.StatusNotFound
 	}
 	c.ses.ef, c.ses.record = id.sfi, 0
@@ -152,17 +141,17 @@ func (c *Card) selectEF(cmd apdu.Command) ([]byte, apdu.Status) {
 
 // fci describes a DF: 6F{84 name, A5{88 directory SFI, 9F0C{86 algorithm}}}. A
 // DF whose name is the issuer's choice gives its FID instead.
-func (c *Card) fci(d profile.Directory) []byte {
-	id := tlv(0x83, d.FID[:])
-	if len(d.AID) > 0 {
-		id = tlv(0x84, d.AID)
+func (c *Card) fci(node string, d directory) []byte {
+	id := tlv(0x83, d.fid[:])
+	if len(d.aid) > 0 {
+		id = tlv(0x84, d.aid)
 	}
 	var own []byte
-	if d.DF == dfSSSE {
+	if node == dfSSSE {
 		own = tlv(0x88, []byte{0x01})
 	}
-	if c.chip.fciAlg != 0 {
-		alg := tlv(0x86, []byte{c.chip.fciAlg})
+	if d.alg != 0 {
+		alg := tlv(0x86, []byte{d.alg})
 		own = append(own, 0x9F, 0x0C, byte(len(alg)))
 		own = append(own, alg...)
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"onecard/fault"
 )
 
@@ -31,16 +33,33 @@ const (
 	lastBackOff  = 5 * time.Second
 )
 
+// A Chip is what a reader can hold: a [Card] or a [PSAM].
+type Chip interface {
+	ATR() []byte
+	PowerOn() []byte
+	PowerOff()
+	Transmit(command []byte) []byte
+
+	logger() logrus.FieldLogger
+}
+
+func (c *Card) logger() logrus.FieldLogger { return c.log }
+
+// errTorn ends the connection of a card that lost its power in a command: it is
+// out of the reader and comes back as after any other end.
+var errTorn = errors.New("the simulated card was torn out")
+
 // ServeVPCD plugs the card into a virtual reader of vsmartcard's vpcd, which
 // pcscd shows as a real one. The card is a TCP client: slot 0 listens on
 // 127.0.0.1:35963, slot 1 on 35964. The card stays plugged in, through restarts
 // of pcscd too, until ctx ends; then it is pulled out and ServeVPCD returns
-// nil. An error means that the address cannot be one; it wraps [ErrListen].
-func ServeVPCD(ctx context.Context, addr string, c *Card) error {
+// nil. A card that its tear point tears out leaves the reader without an answer
+// and is put in again. An error means that the address cannot be one; it wraps [ErrListen].
+func ServeVPCD(ctx context.Context, addr string, c Chip) error {
 	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
 		return fmt.Errorf("vpcd address: %w: want host:port", ErrListen)
 	}
-	log := c.log.WithField("vpcd", addr)
+	log := c.logger().WithField("vpcd", addr)
 	dialer := net.Dialer{Timeout: dialTimeout}
 	wait := firstBackOff
 	for {
@@ -55,7 +74,11 @@ func ServeVPCD(ctx context.Context, addr string, c *Card) error {
 			log.Info("simulated card taken out")
 			return nil
 		}
-		log.WithError(err).WithField("retry_in", wait).Warn("no virtual reader; is pcscd with vpcd running?")
+		if errors.Is(err, errTorn) {
+			log.WithField("retry_in", wait).Warn("simulated card torn out; it will be put in again")
+		} else {
+			log.WithError(err).WithField("retry_in", wait).Warn("no virtual reader; is pcscd with vpcd running?")
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -67,10 +90,10 @@ func ServeVPCD(ctx context.Context, addr string, c *Card) error {
 }
 
 // servePlugged answers one connection until it ends.
-func servePlugged(ctx context.Context, conn net.Conn, c *Card) error {
+func servePlugged(ctx context.Context, conn net.Conn, c Chip) error {
 	defer func() {
 		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			c.log.WithError(err).Debug("close vpcd connection")
+			c.logger().WithError(err).Debug("close vpcd connection")
 		}
 	}()
 	stop := context.AfterFunc(ctx, func() {
@@ -80,7 +103,7 @@ func servePlugged(ctx context.Context, conn net.Conn, c *Card) error {
 	defer stop()
 	in := &eagerReader{conn: conn}
 	if err := in.eager(); err != nil {
-		c.log.WithError(err).Warn("TCP_QUICKACK is not to be had: every command will take 40 ms")
+		c.logger().WithError(err).Warn("TCP_QUICKACK is not to be had: every command will take 40 ms")
 	}
 	var size [2]byte
 	buf := make([]byte, 0xFFFF)
@@ -92,9 +115,12 @@ func servePlugged(ctx context.Context, conn net.Conn, c *Card) error {
 		if _, err := io.ReadFull(in, frame); err != nil {
 			return fmt.Errorf("read from vpcd: %w", err)
 		}
-		answer, ok := c.answerFrame(frame)
+		answer, ok := answerFrame(c, frame)
 		if !ok {
 			continue
+		}
+		if len(frame) > 1 && answer == nil {
+			return errTorn
 		}
 		out := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(answer)), uint16(len(answer)))
 		if _, err := conn.Write(append(out, answer...)); err != nil {
@@ -104,7 +130,7 @@ func servePlugged(ctx context.Context, conn net.Conn, c *Card) error {
 }
 
 // answerFrame runs one frame. Power frames have no answer.
-func (c *Card) answerFrame(frame []byte) ([]byte, bool) {
+func answerFrame(c Chip, frame []byte) ([]byte, bool) {
 	if len(frame) == 0 {
 		return nil, false
 	}
@@ -119,7 +145,7 @@ func (c *Card) answerFrame(frame []byte) ([]byte, bool) {
 	case vpcdATR:
 		return c.ATR(), true
 	default:
-		c.log.WithField("control", frame[0]).Warn("unknown control byte from vpcd")
+		c.logger().WithField("control", frame[0]).Warn("unknown control byte from vpcd")
 	}
 	return nil, false
 }

@@ -210,7 +210,7 @@ func TestMuteOnVPCD(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if atr, ok := c.answerFrame([]byte{vpcdATR}); !ok || len(atr) != 0 {
+	if atr, ok := answerFrame(c, []byte{vpcdATR}); !ok || len(atr) != 0 {
 		t.Errorf("%x %v", atr, ok)
 	}
 }
