@@ -222,13 +222,17 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 	}
 	h := &held{session: session, insertion: seen.Insertion}
 	err = d.transaction(ctx, h, func() error {
-		c, err := card.Open(ctx, session)
-		if err != nil {
+		// A row of commands runs where the reader is talked to. Where the reader
+		// hangs the row may still be running: h is dropped unread then.
+		return session.Do(ctx, func() error {
+			c, err := card.Open(ctx, session)
+			if err != nil {
+				return err
+			}
+			h.card = c
+			h.identity, err = c.Identity(ctx, d.svc.parts.Keys)
 			return err
-		}
-		h.card = c
-		h.identity, err = c.Identity(ctx, d.svc.parts.Keys)
-		return err
+		})
 	})
 	if err != nil {
 		if cerr := session.Close(); cerr != nil {
@@ -265,6 +269,10 @@ func (d *desk) identify(ctx context.Context) {
 func (d *desk) transaction(ctx context.Context, h *held, do func() error) error {
 	if err := h.session.Begin(ctx); err != nil {
 		return err
+	}
+	if h.card != nil {
+		// The card was anybody's since the last transaction.
+		h.card.ForgetSelection()
 	}
 	err := do()
 	if end := h.session.End(); err == nil && end != nil {
