@@ -92,12 +92,13 @@ type Card struct {
 	counterfeit   bool // internal authentication gave another answer than the key holder's
 
 	// The card's state as far as this Card has brought it about.
-	lost   bool            // nothing is known; select again and compare
-	df     string          // selected directory, "" unknown
-	ef     string          // selected EF, only where short identifiers are refused
-	pin    bool            // PIN verified
-	held   map[string]bool // keys authenticated in df
-	failed map[string]error
+	lost       bool            // nothing is known; select again and compare
+	df         string          // selected directory, "" unknown
+	ef         string          // selected EF, only where short identifiers are refused
+	pin        bool            // PIN verified
+	initialPIN bool            // and it is the one of a new card
+	held       map[string]bool // keys authenticated in df
+	failed     map[string]error
 
 	// What this card's operating system was found to refuse.
 	noSFI     bool

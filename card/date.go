@@ -125,6 +125,20 @@ func (t Time) String() string {
 // MarshalText returns what String does.
 func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
+// UnmarshalText reads what String returns.
+func (t *Time) UnmarshalText(b []byte) (err error) {
+	s := string(b)
+	if s == "" {
+		*t = Time{}
+		return nil
+	}
+	if len(s) != 19 || s[4] != '-' || s[7] != '-' || s[10] != ' ' || s[13] != ':' || s[16] != ':' {
+		return errDate
+	}
+	*t, err = timeOf(s[:4] + s[5:7] + s[8:10] + s[11:13] + s[14:16] + s[17:])
+	return err
+}
+
 func timeOf(digits string) (Time, error) {
 	errTime := errors.New("not a time")
 	if len(digits) != 14 || !allDigits(digits) {

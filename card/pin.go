@@ -99,6 +99,7 @@ func (c *Card) VerifyPIN(ctx context.Context, pin PIN) error {
 	}
 	data := pin.bcd()
 	defer clear(data)
+	initial := string(pin) == InitialPIN
 	c.pin = false // a wrong PIN undoes a right one
 	r, err := c.exchange(ctx, apdu.Command{INS: 0x20, Data: data})
 	if err != nil {
@@ -109,7 +110,7 @@ func (c *Card) VerifyPIN(ctx context.Context, pin PIN) error {
 	}
 	switch r.Status {
 	case apdu.StatusOK:
-		c.pin = true
+		c.pin, c.initialPIN = true, initial
 		return nil
 	case apdu.StatusAuthFailed:
 		return fmt.Errorf("verify PIN: %w", &WrongPINError{TriesLeft: -1})

@@ -31,6 +31,29 @@ func (f Fen) String() string { return f.Yuan() }
 // MarshalJSON returns the amount in yuan as a number with two decimals.
 func (f Fen) MarshalJSON() ([]byte, error) { return []byte(f.Yuan()), nil }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *Fen) UnmarshalJSON(b []byte) error {
+	s, negative := strings.CutPrefix(string(b), "-")
+	v, err := parseYuan(s)
+	if err != nil {
+		return err
+	}
+	if negative {
+		v = -v
+	}
+	*f = v
+	return nil
+}
+
+// ParseYuan reads an amount in yuan with at most two decimals: "12.34".
+func ParseYuan(s string) (Fen, error) {
+	f, err := parseYuan(s)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrAmount, err)
+	}
+	return f, nil
+}
+
 // parseYuan reads yuan with at most two decimals.
 func parseYuan(s string) (Fen, error) {
 	whole, cents, _ := strings.Cut(s, ".")
