@@ -1,7 +1,6 @@
 package cardsim
 
 import (
-	"crypto/ecdsa"
 	_ "embed"
 	"encoding/base64"
 	"encoding/hex"
@@ -112,9 +111,10 @@ func parseCertificateForms(text string) (map[byte]*form, error) {
 
 // certificateImage is the part of an image.
 type certificateImage struct {
-	user, admin []byte            // PINs in BCD
-	files       map[byte][]byte   // by SFI
-	key         *ecdsa.PrivateKey // sign pair, nil for none
+	user, admin []byte          // PINs in BCD
+	files       map[byte][]byte // by SFI
+	key         *sm2.PrivateKey // sign pair, nil for none
+	scalar      []byte          // its bytes
 }
 
 func (img *Image) readCertificates(n node) error {
@@ -145,7 +145,7 @@ func (img *Image) readCertificates(n node) error {
 			if err != nil {
 				return badImage(n.path, "is not an SM2 private key")
 			}
-			ci.key = &key.PrivateKey
+			ci.key, ci.scalar = key, b
 			return nil
 		},
 	})
@@ -184,16 +184,16 @@ func (m *memory) putCertificates(ci *certificateImage, limit int) {
 		m.create(fileID{dfCert, sfi}, f, c)
 	}
 	if ci.key != nil {
-		m.putKeyPair(ci.key)
+		m.putKeyPair(ci.key, ci.scalar)
 	}
 }
 
-func (m *memory) putKeyPair(key *ecdsa.PrivateKey) {
+func (m *memory) putKeyPair(key *sm2.PrivateKey, scalar []byte) {
 	public := m.edit(fileID{dfCert, signPublic}).data
 	public[0], public[1] = 0x01, 0x00
 	key.X.FillBytes(public[2 : 2+scalarSize])
 	key.Y.FillBytes(public[2+scalarSize : publicKeySize])
-	key.D.FillBytes(m.edit(fileID{dfCert, signPrivate}).data)
+	copy(m.edit(fileID{dfCert, signPrivate}).data, scalar)
 }
 
 // proofOf chooses the PIN that P2 of a command names.
@@ -319,7 +319,11 @@ func (c *Card) makeKeyPair(cmd apdu.Command) ([]byte, apdu.Status) {
 	if err != nil {
 		return nil, apdu.StatusUnspecified
 	}
-	return nil, c.store(func(m *memory) { m.putKeyPair(&key.PrivateKey) })
+	raw, err := key.ECDH()
+	if err != nil {
+		return nil, apdu.StatusUnspecified
+	}
+	return nil, c.store(func(m *memory) { m.putKeyPair(key, raw.Bytes()) })
 }
 
 // readPublicKey is 80 C9 82 00: X and Y of the key in 0012 or 0014.

@@ -11,14 +11,6 @@ import (
 	"onecard/apdu"
 )
 
-// The longest command of a card without extended lengths: header, Lc, 255
-// bytes, Le.
-const maxCommand = 4 + 1 + 255 + 1
-
-// maxAnswer is the most data that one answer carries (card specification,
-// section 9).
-const maxAnswer = apdu.MaxShortLe
-
 // A Card is a simulated card: what is in its chip and what it keeps while it
 // has power. It implements the card of a virtual reader and is served to vpcd
 // by [ServeVPCD]. Safe for concurrent use; commands run one after the other.
@@ -55,7 +47,7 @@ type session struct {
 	pin       bool
 	proved    map[string]bool // keys of the current DF, by name; PINs of the certificates
 	challenge []byte
-	waiting   []byte // for GET RESPONSE
+	waiting   waiting
 
 	tx transaction // begun by the last INIT
 	// before is tx as the command under way found it.
@@ -229,61 +221,16 @@ func (c *Card) misbehave(command []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// answer runs a command and fits the data to Le.
+// answer runs a command. Whatever fails ends a transaction that has begun; a
+// wrong Le and the second half of an answer do not.
 func (c *Card) answer(command []byte) ([]byte, apdu.Status) {
 	if !c.ses.on {
 		return nil, apdu.StatusUnspecified
 	}
-	if len(command) > maxCommand {
-		return nil, apdu.StatusWrongLength
-	}
-	cmd, err := apdu.ParseCommand(command)
-	if err != nil || cmd.Extended {
-		return nil, apdu.StatusWrongLength
-	}
-	waiting := c.ses.waiting
-	c.ses.waiting = nil
-	if cmd.INS == insGetResponse && cmd.CLA == 0 {
-		return c.getResponse(cmd, waiting)
-	}
 	c.ses.before, c.ses.tx = c.ses.tx, transaction{}
-	data, sw := c.run(cmd)
-	if sw>>8 == 0x6C {
-		c.ses.tx = c.ses.before // refused before anything was done
+	data, sw, again := c.ses.waiting.answer(c.quirks, command, c.run)
+	if sw>>8 == 0x6C || again {
+		c.ses.tx = c.ses.before
 	}
-	if !sw.OK() || len(data) == 0 {
-		return nil, sw
-	}
-	return c.fit(cmd, data)
-}
-
-// fit hands the data of an answer out by Le. A command without Le gets them
-// all: in T=0, which this card speaks, its P3 stands for both.
-func (c *Card) fit(cmd apdu.Command, data []byte) ([]byte, apdu.Status) {
-	if c.quirks[QuirkGetResponse] && len(cmd.Data) > 0 {
-		c.ses.waiting = data
-		return nil, 0x6100 | apdu.Status(byte(len(data)))
-	}
-	exactly := c.quirks[QuirkStrictLe] && len(cmd.Data) == 0 && cmd.Le != len(data)
-	if exactly || cmd.Le != 0 && cmd.Le < len(data) {
-		return nil, 0x6C00 | apdu.Status(byte(len(data)))
-	}
-	return data, apdu.StatusOK
-}
-
-func (c *Card) getResponse(cmd apdu.Command, waiting []byte) ([]byte, apdu.Status) {
-	switch {
-	case cmd.P1 != 0 || cmd.P2 != 0:
-		c.ses.waiting = waiting
-		return nil, apdu.StatusWrongP1P2
-	case len(waiting) == 0:
-		return nil, apdu.StatusConditions
-	case cmd.Le != 0 && cmd.Le < len(waiting):
-		c.ses.waiting = waiting[cmd.Le:]
-		return waiting[:cmd.Le], 0x6100 | apdu.Status(byte(len(waiting)-cmd.Le))
-	case c.quirks[QuirkStrictLe] && cmd.Le != len(waiting):
-		c.ses.waiting = waiting
-		return nil, 0x6C00 | apdu.Status(byte(len(waiting)))
-	}
-	return waiting, apdu.StatusOK
+	return data, sw
 }

@@ -398,7 +398,7 @@ func (c *Card) writeSecret(use byte, limit int, value []byte) apdu.Status {
 		if err != nil {
 			return apdu.StatusWrongData
 		}
-		return c.store(func(m *memory) { m.putKeyPair(&key.PrivateKey) })
+		return c.store(func(m *memory) { m.putKeyPair(key, value) })
 	}
 	return apdu.StatusWrongData
 }

@@ -213,6 +213,6 @@ func (w *issuer) certificates() {
 	w.key(useUserPIN, 0, 0, w.img.pinTries, user[:])
 	w.key(useAdminPIN, 0, 0, w.img.pinTries, admin[:])
 	if ci.key != nil {
-		w.key(usePrivateKey, 0, 0, 1, ci.key.D.FillBytes(make([]byte, scalarSize)))
+		w.key(usePrivateKey, 0, 0, 1, ci.scalar)
 	}
 }

@@ -170,13 +170,17 @@ type vector struct {
 	}
 }
 
-func readVectors(t *testing.T) []vector {
+func vectorFile(t *testing.T) []byte {
 	b, err := os.ReadFile("../keys/testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+func readVectors(t *testing.T) []vector {
 	var all struct{ Cases []vector }
-	if err := json.Unmarshal(b, &all); err != nil {
+	if err := json.Unmarshal(vectorFile(t), &all); err != nil {
 		t.Fatal(err)
 	}
 	if len(all.Cases) == 0 {

@@ -54,10 +54,10 @@ type form struct {
 	fid         [2]byte
 	read, write profile.Access
 	slots       []place // records of a linear file in their order
-	recordSize  int    // of a cyclic file, bytes
-	capacity    int    // records of a linear or cyclic file at most
-	size        int    // of a transparent file, bytes
-	secured     bool   // updates need secure messaging (6988)
+	recordSize  int     // of a cyclic file, bytes
+	capacity    int     // records of a linear or cyclic file at most
+	size        int     // of a transparent file, bytes
+	secured     bool    // updates need secure messaging (6988)
 }
 
 // A place is what a record has to be: its tag and the length of its value.

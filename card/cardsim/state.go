@@ -181,7 +181,7 @@ func parseState(b []byte, historical [13]byte) (*memory, error) {
 		return bad("the historical bytes are another card's")
 	case s.Life > lifeBlocked:
 		return bad("life %d", s.Life)
-	case s.PIN != nil && len(s.PIN) > 0 && !validPIN(s.PIN):
+	case len(s.PIN) > 0 && !validPIN(s.PIN):
 		return bad("pin")
 	case !validTries(s.PINTries, s.PINLimit), !validTries(s.User.Tries, s.User.Limit), !validTries(s.Admin.Tries, s.Admin.Limit):
 		return bad("tries")

@@ -63,6 +63,16 @@ func (s *Session) Decrypt(encrypted []byte) ([]byte, error) {
 	return out[1:end], nil
 }
 
+// EncryptBlocks encrypts whole blocks (8 bytes DES, 16 SM4) under ECB, in place,
+// as a PSAM does it for its terminal. Other lengths give [ErrPadding].
+func (s *Session) EncryptBlocks(data []byte) error {
+	if n := s.algorithm.blockSize(); len(data) == 0 || len(data)%n != 0 {
+		return fmt.Errorf("encrypt blocks: %w: %d bytes", ErrPadding, len(data))
+	}
+	ecb(s.block(), data, cipher.Block.Encrypt)
+	return nil
+}
+
 func ecb(c cipher.Block, data []byte, do func(cipher.Block, []byte, []byte)) {
 	for n := c.BlockSize(); len(data) > 0; data = data[n:] {
 		do(c, data[:n], data[:n])

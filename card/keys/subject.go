@@ -53,9 +53,9 @@ func (s Subject) Check() error {
 	return nil
 }
 
-// factors returns the three diversification factors of the card specification,
-// section 5: province, area, card.
-func (s Subject) factors() [3][8]byte {
+// Factors returns the three diversification factors of the card specification,
+// section 5: province, area, card. The subject has been checked.
+func (s Subject) Factors() [3][8]byte {
 	var f [3][8]byte
 	copy(f[0][:], s.Area[:2]+"0000sh")
 	if s.Area[:2] == "33" {
@@ -77,20 +77,36 @@ func (s Subject) CardKey(root Key) (Key, error) {
 		return Key{}, fmt.Errorf("derive card key: %w", err)
 	}
 	key := root
-	for _, factor := range s.factors() {
-		c, err := block(s.Algorithm, &key)
+	for _, factor := range s.Factors() {
+		next, err := Diversify(s.Algorithm, key, factor)
 		if err != nil {
 			return Key{}, fmt.Errorf("derive card key: %w", err)
 		}
-		copy(key[:], factor[:])
-		for i, b := range factor {
-			key[8+i] = ^b
-		}
-		for i := 0; i < Size; i += c.BlockSize() {
-			c.Encrypt(key[i:i+c.BlockSize()], key[i:i+c.BlockSize()])
-		}
+		key = next
 	}
 	return key, nil
+}
+
+// Diversify does one of the three steps: DES: 3DES(K, f) followed by
+// 3DES(K, not f); SM4: SM4(K, f followed by not f). A PSAM that holds the keys
+// of a province or an area begins behind them. Errors wrap [ErrAlgorithm].
+func Diversify(a Algorithm, key Key, factor [8]byte) (Key, error) {
+	if err := a.Check(); err != nil {
+		return Key{}, fmt.Errorf("diversify: %w", err)
+	}
+	c, err := block(a, &key)
+	if err != nil {
+		return Key{}, fmt.Errorf("diversify: %w", err)
+	}
+	var out Key
+	copy(out[:], factor[:])
+	for i, b := range factor {
+		out[8+i] = ^b
+	}
+	for i := 0; i < Size; i += c.BlockSize() {
+		c.Encrypt(out[i:i+c.BlockSize()], out[i:i+c.BlockSize()])
+	}
+	return out, nil
 }
 
 // TestRoot returns a root key that everybody knows: the first 16 bytes of
