@@ -92,6 +92,11 @@ type UpstreamConfig struct {
 	Receiver string `toml:"receiver"`
 	Version  string `toml:"version"`
 	Vendor   string `toml:"vendor"`
+	// Lane of Lanes is this desk's share of the message numbers of an
+	// institution with several desks: no two have the same lane. 0 lanes: the
+	// numbers begin at random, which makes a clash unlikely, not impossible.
+	Lane  int `toml:"lane"`
+	Lanes int `toml:"lanes"`
 	// ConnectTimeout and AnswerTimeout bound one call.
 	ConnectTimeout Duration `toml:"connect_timeout"`
 	AnswerTimeout  Duration `toml:"answer_timeout"`
@@ -293,6 +298,9 @@ func (c *Config) check() error {
 		if c.Operator.Name == "" {
 			return wrong("operator.name", "missing")
 		}
+	}
+	if l := c.Upstream; l.Lanes < 0 || l.Lanes > 1000 || l.Lane < 0 || l.Lane > 0 && l.Lane >= l.Lanes {
+		return wrong("upstream.lane", "from 0 to lanes-1, and at most 1000 lanes")
 	}
 	switch c.Upstream.Style {
 	case "none":

@@ -61,6 +61,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{"style", "[institution]", "style = \"magic\"\n[institution]", "upstream.style"},
 		{"x-tif without secrets", "[institution]", "style = \"x-tif\"\n[institution]", "upstream.credentials_file"},
 		{"time-out", "[institution]", "answer_timeout = \"1h\"\n[institution]", "answer_timeout"},
+		{"lane", "[institution]", "lane = 2\nlanes = 2\n[institution]", "upstream.lane"},
 		{"hsm", "[institution]", "[keys]\nhsm=[\"x\"]\n[institution]", "keys.hsm[0]"},
 		{"certificates without tls", "[institution]", "[keys]\nca_file=\"x\"\n[institution]", "keys.tls"},
 		{"half a certificate", "[institution]", "[keys]\ntls=true\ncert_file=\"x\"\n[institution]", "keys.cert_file"},

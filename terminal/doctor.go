@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"onecard/card"
@@ -72,12 +73,16 @@ func (s *Service) doctorReaders(check func(name, zh, en string, err error) Check
 	if len(state.Readers) == 0 {
 		return []Check{check("reader", "读卡器", "the card reader", reader.ErrNoReader)}
 	}
+	// One card is enough: a second reader may well be empty.
+	empty := !slices.ContainsFunc(state.Readers, func(r Reader) bool { return r.State != ReaderEmpty })
 	var checks []Check
 	for _, r := range state.Readers {
 		var err error
 		switch r.State {
 		case ReaderEmpty:
-			err = reader.ErrNoCard
+			if empty {
+				err = reader.ErrNoCard
+			}
 		case ReaderReady, ReaderReading:
 		default:
 			if r.Fault != nil {

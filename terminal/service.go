@@ -225,8 +225,7 @@ func (s *Service) State() State {
 }
 
 func (s *Service) institution() Institution {
-	i := s.cfg.Institution
-	return Institution{i.Code, i.Name, i.Area}
+	return Institution(s.cfg.Institution)
 }
 
 func (s *Service) operator() Operator { return Operator{s.cfg.Operator.No, s.cfg.Operator.Name} }

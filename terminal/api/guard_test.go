@@ -175,14 +175,15 @@ func (d *door) pageCookie() string {
 	if resp.Header.Get("Content-Security-Policy") != web.ContentSecurityPolicy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 		d.T.Errorf("the page's headers: %v", resp.Header)
 	}
-	for _, c := range resp.Cookies() {
-		if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || len(c.Value) != 64 {
-			d.T.Errorf("the page's session: %+v", c)
-		}
-		return c.Name + "=" + c.Value
+	cookies := resp.Cookies()
+	if len(cookies) != 1 {
+		d.T.Fatalf("the page has %d cookies, not its session alone", len(cookies))
 	}
-	d.T.Fatal("the page has no session")
-	return ""
+	c := cookies[0]
+	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || len(c.Value) != 64 {
+		d.T.Errorf("the page's session: %+v", c)
+	}
+	return c.Name + "=" + c.Value
 }
 
 func TestPINNeverCrossesTCP(t *testing.T) {

@@ -25,7 +25,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
 
-	"onecard/fault"
 	"onecard/terminal"
 	"onecard/terminal/web"
 )
@@ -254,12 +253,4 @@ type Health struct {
 	Status     string               `json:"status"` // ok or degraded
 	Version    string               `json:"version"`
 	Conditions []terminal.Condition `json:"conditions"`
-}
-
-// codeLabel is the code of an error for a metric.
-func codeLabel(err error) string {
-	if err == nil {
-		return ""
-	}
-	return string(fault.Of(err).Code)
 }

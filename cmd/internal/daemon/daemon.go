@@ -263,7 +263,7 @@ func upstream(cfg terminal.Config, journal *settlement.Journal) (*settlement.Cli
 	if err != nil {
 		return nil, fmt.Errorf("upstream.style: %w: %w", terminal.ErrConfig, err)
 	}
-	ids, err := settlement.NewMsgIDs(cfg.Institution.Code, journal, time.Now, 0, 0)
+	ids, err := settlement.NewMsgIDs(cfg.Institution.Code, journal, time.Now, cfg.Upstream.Lane, cfg.Upstream.Lanes)
 	if err != nil {
 		return nil, fmt.Errorf("institution.code: %w: %w", terminal.ErrConfig, err)
 	}
