@@ -77,12 +77,12 @@ func (c *Card) authenticate(ctx context.Context, kh KeyHolder, key string, betwe
 	var extRaw [8]byte
 	var challengeErr error
 	if key != "" {
-		ext, challengeErr = c.beginExternal(ctx, khctx, kh, subject, key, &extRaw)
+		ext, challengeErr = c.beginExternal(ctx, khctx, kh, subject, key, &extRaw, between == nil && internal.done())
 		if c.lost {
 			return outcome{broken: challengeErr}
 		}
 		if ext != nil {
-			defer ext.wait()
+			defer ext.end()
 			defer cancel() // deferred last, runs first
 		}
 	}
@@ -110,9 +110,11 @@ func (c *Card) authenticate(ctx context.Context, kh KeyHolder, key string, betwe
 	return outcome{external: err}
 }
 
-// A pending computation of the key holder.
+// A pending computation of the key holder: under way, or put off until somebody
+// waits for it.
 type pending struct {
 	ch     chan computed
+	putOff func() ([8]byte, error)
 	result computed
 }
 
@@ -126,8 +128,35 @@ func start(f func() ([8]byte, error)) *pending {
 	return p
 }
 
+// done reports whether the result is there.
+func (p *pending) done() bool {
+	select {
+	case r, ok := <-p.ch:
+		if ok {
+			p.result = r
+		}
+		return true
+	default:
+		return false
+	}
+}
+
+// end waits for what is under way and gives up what was put off.
+func (p *pending) end() {
+	if p.putOff = nil; p.ch != nil {
+		p.wait()
+	}
+}
+
 // wait returns the result; it may be called more than once.
 func (p *pending) wait() computed {
+	if p.ch == nil {
+		if p.putOff != nil {
+			p.result.answer, p.result.err = p.putOff()
+			p.putOff = nil
+		}
+		return p.result
+	}
 	if r, ok := <-p.ch; ok {
 		p.result = r
 	}
@@ -146,18 +175,19 @@ func (c *Card) authenticateKey(ctx context.Context, kh KeyHolder, key string) er
 	}
 	var raw [8]byte
 	khctx, cancel := context.WithCancel(ctx)
-	p, err := c.beginExternal(ctx, khctx, kh, subject, key, &raw)
+	p, err := c.beginExternal(ctx, khctx, kh, subject, key, &raw, true)
 	if err != nil {
 		cancel()
 		return err
 	}
-	defer p.wait()
+	defer p.end()
 	defer cancel()
 	return c.finishExternal(ctx, p, key, raw)
 }
 
-// beginExternal gets a challenge and has the key holder answer it.
-func (c *Card) beginExternal(ctx, khctx context.Context, kh KeyHolder, s keys.Subject, key string, raw *[8]byte) (*pending, error) {
+// beginExternal gets a challenge and has the key holder answer it: at once, or,
+// where the caller has nothing to do meanwhile, when it waits.
+func (c *Card) beginExternal(ctx, khctx context.Context, kh KeyHolder, s keys.Subject, key string, raw *[8]byte, idle bool) (*pending, error) {
 	if err := c.failed[key]; err != nil {
 		return nil, err
 	}
@@ -179,7 +209,11 @@ func (c *Card) beginExternal(ctx, khctx context.Context, kh KeyHolder, s keys.Su
 	}
 	challenge := append([]byte(nil), r.Data...)
 	mine := *raw
-	return start(func() ([8]byte, error) { return kh.ExternalAuth(khctx, s, key, challenge, mine) }), nil
+	compute := func() ([8]byte, error) { return kh.ExternalAuth(khctx, s, key, challenge, mine) }
+	if idle {
+		return &pending{putOff: compute}, nil
+	}
+	return start(compute), nil
 }
 
 // finishExternal hands the key holder's answer to the card.

@@ -51,7 +51,22 @@ func (d Date) String() string {
 	if d.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day)
+	if d.Year < 0 || d.Year > 9999 || d.Month < 0 || d.Month > 99 || d.Day < 0 || d.Day > 99 {
+		return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day) // no date, but the caller's own
+	}
+	b := [10]byte{4: '-', 7: '-'}
+	putDigits(b[0:4], d.Year)
+	putDigits(b[5:7], d.Month)
+	putDigits(b[8:10], d.Day)
+	return string(b[:])
+}
+
+// putDigits fills b with the last decimal digits of n.
+func putDigits(b []byte, n int) {
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
 }
 
 func (d Date) digits() string { return fmt.Sprintf("%04d%02d%02d", d.Year, d.Month, d.Day) }

@@ -133,7 +133,8 @@ func (r Record) MarshalJSON() ([]byte, error) {
 // version v.
 func decodeFile(p *profile.Profile, f profile.File, v profile.Version, raws []rawRecord) File {
 	out := File{ID: FileID{f.DF, f.EF}, NameZH: f.NameZH, NameEN: f.NameEN, Structure: f.Structure}
-	seen := map[byte]int{}
+	out.Records = make([]Record, 0, len(raws))
+	var seen [256]int
 	for _, raw := range raws {
 		seen[raw.tag]++
 		out.Records = append(out.Records, decodeRecord(p, f, v, raw, seen[raw.tag]))
@@ -192,7 +193,7 @@ func decodeRecord(p *profile.Profile, f profile.File, v profile.Version, raw raw
 		bad(raw.problem)
 		return r
 	}
-	r.Tag = fmt.Sprintf("%02X", raw.tag)
+	r.Tag = tagName(raw.tag)
 	e, value, ok := meaning(f, v, raw.tag, instance, raw.value)
 	if !ok {
 		bad("the tag does not belong to this file")
@@ -204,6 +205,12 @@ func decodeRecord(p *profile.Profile, f profile.File, v profile.Version, raw raw
 		bad(raw.problem)
 	}
 	return r
+}
+
+// tagName returns a tag as two hex digits.
+func tagName(tag byte) string {
+	const digits = "0123456789ABCDEF"
+	return string([]byte{digits[tag>>4], digits[tag&0x0F]})
 }
 
 // meaning finds the element that a record is on a card of version v, and
@@ -230,17 +237,19 @@ func meaning(f profile.File, v profile.Version, tag byte, instance int, value []
 }
 
 func pick(elements []profile.Element, tag byte, instance int) (profile.Element, bool) {
-	var last profile.Element
-	n := 0
-	for _, e := range elements {
-		if e.ID == tag {
+	last, n := -1, 0
+	for i := range elements { // by index: an element is large
+		if elements[i].ID == tag {
+			last = i
 			if n++; n == instance {
-				return e, true
+				break
 			}
-			last = e
 		}
 	}
-	return last, n > 0
+	if last < 0 {
+		return profile.Element{}, false
+	}
+	return elements[last], true
 }
 
 // trimEE removes a filling of EE behind length bytes.
@@ -302,7 +311,7 @@ func fillTemplate(p *profile.Profile, r *Record, e profile.Element, value []byte
 	}
 	r.Unset = err == nil && len(list) > 0
 	for _, t := range list {
-		m := Record{Tag: fmt.Sprintf("%02X", t.Tag), Instance: 1, Raw: t.Value}
+		m := Record{Tag: tagName(t.Tag), Instance: 1, Raw: t.Value}
 		memberBad := func(problem string) {
 			place := &RecordError{Tag: r.Tag + "/" + m.Tag, Number: r.Number, Problem: problem}
 			place.File = FileID{e.DF, e.EF}

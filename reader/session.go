@@ -22,6 +22,7 @@ type Session struct {
 	x        *apdu.Exchanger
 	trace    apdu.Trace
 	deadline time.Duration
+	watch    deadlines
 	exchange atomic.Int64
 	over     atomic.Pointer[error] // set when a function of Do was left behind: everything else is its own
 }
@@ -65,8 +66,8 @@ func NewSession(link Link, slot SlotState, opts ...SessionOption) *Session {
 type timed struct{ s *Session }
 
 func (t timed) Transmit(ctx context.Context, command []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.s.deadline)
-	defer cancel()
+	ctx, done := t.s.watch.begin(ctx, t.s.deadline)
+	defer done()
 	return t.s.link.Transmit(ctx, command)
 }
 
@@ -159,6 +160,7 @@ func (s *Session) Reset(ctx context.Context) error {
 
 // Close disconnects; see [Link.Close].
 func (s *Session) Close() error {
+	s.watch.stop()
 	if err := s.link.Close(); err != nil {
 		return fmt.Errorf("%s: close: %w", s.slot.Slot, err)
 	}

@@ -91,8 +91,43 @@ func entryFault(e settlement.Entry) *Fault {
 	return f
 }
 
-// countDay publishes the counts of today.
+// counting keeps the published counts right between two looks at the journal: a
+// payer does not wait until all of the day has been added up again.
+type counting struct {
+	open    int  // settlements that are under way
+	ended   int  // settlements that have ended
+	skipped bool // a look at the journal was not published
+}
+
+// settling notes that a settlement begins.
+func (s *Service) settling() (day string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counted.open++
+	return settlement.FormatDate(s.parts.Now())
+}
+
+// settled notes that the settlement has ended, which was counted on that day.
+// Where it returns false the journal has to be looked at.
+func (s *Service) settled(day string, done bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counted.open--
+	s.counted.ended++
+	if !done || day != s.day.Day || s.counted.skipped {
+		return false
+	}
+	s.day.Done++
+	return true
+}
+
+// countDay publishes the counts of today. Where a settlement ended meanwhile,
+// what was counted may or may not hold it, and is not published: who settles
+// keeps the count right.
 func (s *Service) countDay(ctx context.Context) bool {
+	s.mu.Lock()
+	before := s.counted
+	s.mu.Unlock()
 	day := settlement.FormatDate(s.parts.Now())
 	t, err := s.parts.Journal.Totals(ctx, day)
 	if errors.Is(err, context.Canceled) {
@@ -110,8 +145,11 @@ func (s *Service) countDay(ctx context.Context) bool {
 	}
 	count := DayCount{Day: day, Done: t.Done, Refused: t.Refused, Unknown: t.Unknown, UnknownTotal: unknown}
 	s.mu.Lock()
-	changed := s.day != count
-	s.day = count
+	overtaken := before.open > 0 || s.counted.open > 0 || before.ended != s.counted.ended
+	changed := s.day != count && !overtaken
+	if s.counted.skipped = overtaken; !overtaken {
+		s.day = count
+	}
 	s.mu.Unlock()
 	if changed {
 		s.pub.changed()

@@ -172,9 +172,16 @@ func (s *Service) signNo(ctx context.Context, again bool) (no string, fresh bool
 	defer s.visits.signIn.Unlock()
 	day, opter := settlement.FormatDate(s.parts.Now()), s.cfg.Operator.No
 	if !again {
+		if s.visits.signed.no != "" && s.visits.signed.day == day {
+			return s.visits.signed.no, false, nil
+		}
 		no, err := s.parts.Journal.SignNo(ctx, opter, day)
-		if no != "" || err != nil {
-			return no, false, err
+		if err != nil {
+			return "", false, err
+		}
+		if no != "" {
+			s.visits.signed.day, s.visits.signed.no = day, no
+			return no, false, nil
 		}
 	}
 	ip, mac := localAddress(s.cfg.Upstream.URL)
@@ -185,6 +192,7 @@ func (s *Service) signNo(ctx context.Context, again bool) (no string, fresh bool
 	if err := s.parts.Journal.SetSignNo(ctx, opter, day, string(signed.SignNo)); err != nil {
 		return "", false, err
 	}
+	s.visits.signed.day, s.visits.signed.no = day, string(signed.SignNo)
 	return string(signed.SignNo), true, nil
 }
 

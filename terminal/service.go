@@ -64,6 +64,8 @@ type Service struct {
 	looked   map[reader.Driver]bool // drivers that have told what there is
 	testKeys bool
 	day      DayCount
+	counted  counting
+	serving  bool // Run has not ended: it will wait for running
 
 	running sync.WaitGroup
 }
@@ -85,6 +87,9 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	s.mu.Lock()
+	s.serving = true
+	s.mu.Unlock()
 	var wg sync.WaitGroup
 	var failed error
 	wg.Go(func() { failed = s.watcher.Run(ctx) })
@@ -107,8 +112,25 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	wg.Wait()
+	s.mu.Lock()
+	s.serving = false
+	s.mu.Unlock()
 	s.running.Wait()
 	return failed
+}
+
+// afterwards does what a caller need not wait for. Run does not end before it is
+// done; where Run has ended, and calls are still being finished, it is done at
+// once.
+func (s *Service) afterwards(do func()) {
+	s.mu.Lock()
+	if !s.serving {
+		s.mu.Unlock()
+		do()
+		return
+	}
+	s.running.Go(do)
+	s.mu.Unlock()
 }
 
 // How often the health of what lies outside is looked at: a trouble more often,

@@ -322,6 +322,7 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 		return Visit{}, s.visits.stumbled(one, err)
 	}
 	s.visits.update(one, func(r *record) { r.State, r.Fault = VisitSettling, nil })
+	day := s.settling()
 	settler := settlement.NewSettler(s.parts.Upstream, s.parts.Journal)
 	receipt, err := settler.Settle(ctx, settlement.Settling{
 		Visit: r.ID, Holder: r.Holder.Name, Scope: scope, Trial: r.Amounts, Agreed: r.Amounts,
@@ -333,6 +334,7 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 			PreselfpayAmt: r.Split.PreselfpayAmt, InscpScpAmt: r.Split.InscpScpAmt,
 		},
 	})
+	counted := s.settled(day, err == nil)
 	if err != nil {
 		return Visit{}, s.unsettled(ctx, one, err)
 	}
@@ -342,12 +344,17 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 		r.Receipt = s.receipt(r, receipt.MsgID, receipt.SetlID, receipt.SetlTime, receipt.Amounts, receipt.Detail.SetlInfo.Value)
 		r.Receipt.Differs, r.Receipt.Warning = receipt.Differs, receipt.Warning
 	})
-	// The journal has it: a visit that cannot be stored now is made whole from
-	// there at the next start.
-	if err := s.visits.store(ctx, one); err != nil {
-		s.parts.Log.WithError(err).Error("the settled visit could not be stored; the journal has its settlement")
+	// The journal has it, and a visit that is not stored is made whole from there
+	// at the next start: the payer does not wait for the disk once more.
+	s.afterwards(func() {
+		ctx := context.WithoutCancel(ctx)
+		if err := s.visits.store(ctx, one); err != nil {
+			s.parts.Log.WithError(err).Error("the settled visit could not be stored; the journal has its settlement")
+		}
+	})
+	if !counted {
+		s.countDay(ctx)
 	}
-	s.countDay(ctx)
 	return one.view(), nil
 }
 

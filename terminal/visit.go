@@ -23,13 +23,16 @@ type visits struct {
 	mu     sync.Mutex
 	byID   map[string]*visit
 	latest *visit
+
 	signIn sync.Mutex // one sign-in at a time
+	signed struct{ day, no string }
 }
 
 // visit is one visit. step is held for as long as a step takes, so that a
 // second click or window cannot begin another; mu protects the record.
 type visit struct {
-	step sync.Mutex
+	step    sync.Mutex
+	storing sync.Mutex // one version is stored after the other
 
 	mu     sync.Mutex
 	rec    record
@@ -252,6 +255,8 @@ func (v *visits) update(one *visit, change func(*record)) {
 
 // store writes the visit down.
 func (v *visits) store(ctx context.Context, one *visit) error {
+	one.storing.Lock()
+	defer one.storing.Unlock()
 	one.mu.Lock()
 	body, err := json.Marshal(&one.rec)
 	next := one.stored

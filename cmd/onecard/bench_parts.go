@@ -25,7 +25,7 @@ import (
 func (b *bench) keyHolder(ctx context.Context) error {
 	client := holder.New([]string{b.hsm}, holder.WithConnections(1), holder.WithInFlight(64))
 	defer client.Close()
-	ring := ringHolder{keys.TestRing(keys.Reference())}
+	ring := &ringHolder{ring: keys.TestRing(keys.Reference())}
 	subject := keys.Subject{Algorithm: keys.SM4, Area: "510100"}
 	block := b.runs(200) // authentications in one sample
 	many := func(callers int, ask func() error) func(context.Context) ([]time.Duration, error) {

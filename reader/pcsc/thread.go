@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"onecard/reader"
@@ -53,6 +54,7 @@ func (d *Driver) start(slot string) (*thread, error) {
 
 func (t *thread) run() {
 	defer t.end()
+	deepen()
 	for f := range t.calls {
 		err := guarded(f)
 		select {
@@ -61,6 +63,16 @@ func (t *thread) run() {
 			return
 		}
 	}
+}
+
+// deepen makes the stack of the calling goroutine as large as reading a card
+// needs, once, while no card waits: growing and copying it step by step takes as
+// long as a third of a command.
+//
+//go:noinline
+func deepen() {
+	var room [24 << 10]byte
+	runtime.KeepAlive(&room)
 }
 
 func (t *thread) end() {
