@@ -21,9 +21,10 @@ import (
 // tests start real processes of what is being tested.
 func TestMain(m *testing.M) {
 	testscript.Main(leakless{m}, map[string]func(){
-		"onecard":  main,
-		"onecardd": func() { os.Exit(daemon.Main("development", os.Args[1:], os.Stdout, os.Stderr)) },
-		"hsm":      func() { os.Exit(serveHSM()) },
+		"onecard":   main,
+		"onecardd":  func() { os.Exit(daemon.Main("development", os.Args[1:], os.Stdout, os.Stderr)) },
+		"hsm":       func() { os.Exit(serveHSM()) },
+		"torn-line": func() { os.Exit(tornLine()) },
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none waits for it to pass.
-const patience = 45 * time.Second
+const patience = 30 * time.Second
 
 // A program is a running process: a tool, a daemon or a simulator.
 type program struct {
@@ -183,6 +183,12 @@ func start(t testing.TB, dir string, env []string, name string, args ...string) 
 // finish runs a program to its end and returns what it printed and its status.
 func finish(t testing.TB, env []string, name string, args ...string) (out, errs string, status int) {
 	t.Helper()
+	return finishWith(t, env, "", name, args...)
+}
+
+// finishWith is finish with something on standard input.
+func finishWith(t testing.TB, env []string, in, name string, args ...string) (out, errs string, status int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	path, err := exec.LookPath(name)
@@ -190,7 +196,7 @@ func finish(t testing.TB, env []string, name string, args ...string) (out, errs 
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = env
+	cmd.Env, cmd.Stdin = env, strings.NewReader(in)
 	var o, e strings.Builder
 	cmd.Stdout, cmd.Stderr = &o, &e
 	err = cmd.Run()

@@ -311,11 +311,20 @@ func cmdOrder(ts *testscript.TestScript, neg bool, args []string) {
 
 // orderFaults orders faults of a running centre.
 func orderFaults(center string, faults ...string) error {
+	return tellCenter(center, map[string]any{"order": faults})
+}
+
+// releaseFaults lets what hangs at the centre go on.
+func releaseFaults(center string) error {
+	return tellCenter(center, map[string]any{"release": true})
+}
+
+func tellCenter(center string, what map[string]any) error {
 	at, err := url.Parse(center)
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]any{"order": faults})
+	body, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}
@@ -325,7 +334,7 @@ func orderFaults(center string, faults ...string) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the centre does not take %v: %s", faults, resp.Status)
+		return fmt.Errorf("the centre does not take %v: %s", what, resp.Status)
 	}
 	return nil
 }
