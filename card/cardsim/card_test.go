@@ -24,6 +24,17 @@ const selectSSSE = "00A404000F7378312E73682EC9E7BBE1B1A3D5CF"
 // edit.
 func newDesk(t testing.TB, version string, edit func(m map[string]any), opts ...Option) *desk {
 	t.Helper()
+	c, err := New(imageOf(t, version, edit), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.PowerOn()
+	return &desk{t, c}
+}
+
+// imageOf returns an example image, changed by edit.
+func imageOf(t testing.TB, version string, edit func(m map[string]any)) *Image {
+	t.Helper()
 	b, err := images.ReadFile("images/" + version + ".json")
 	if err != nil {
 		t.Fatal(err)
@@ -42,12 +53,7 @@ func newDesk(t testing.TB, version string, edit func(m map[string]any), opts ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(img, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.PowerOn()
-	return &desk{t, c}
+	return img
 }
 
 // send transmits hex digits (spaces allowed) and returns the answer as

@@ -104,7 +104,7 @@ func (w *issuer) directory(node string) {
 			w.file(id, w.img.layouts[id].form(), w.img.contents[id])
 		}
 	}
-	if node == dfMedical {
+	if node == dfMedical && w.img.account != (account{}) {
 		head := []byte{0x00, 0x03, typeInternal, accessNever, 0, 0, accessNever, 0, 0, 0}
 		w.add(0x80, insCreate, 1, 0, append(head, w.img.account.bytes()...))
 	}
