@@ -14,7 +14,8 @@ import (
 // are authenticated through kh; the items are written, read back and compared;
 // the plan is closed. A plan that the store knows as done is not repeated.
 //
-// Whatever was begun on this card before comes first, as [Card.Recover] does it.
+// Whatever was begun on this card before comes first, as [Card.Recover] does it;
+// a plan made before that may then meet a conflict, so recover before planning.
 //
 // Where a command is refused in the middle, what was written is put back and
 // the plan closed; the error is the card's. Where the reader or the card is
