@@ -94,6 +94,10 @@ type MedicalTransaction struct {
 // Pension reads DF03/EF07; see [Card.ReadFile] for access and errors.
 func (c *Card) Pension(ctx context.Context, kh KeyHolder) (Pension, error) {
 	v, err := c.view(ctx, "DF03", "EF07", kh)
+	return v.pension(), err
+}
+
+func (v view) pension() Pension {
 	p := Pension{AccountOpened: v.date("6E"), Retired: v.date("6C"), Updated: v.date("73"), Problems: v.file.Problems()}
 	if r := v.get("70"); r.V1 {
 		p.MonthsContributed = number(r)
@@ -110,7 +114,7 @@ func (c *Card) Pension(ctx context.Context, kh KeyHolder) (Pension, error) {
 	} else {
 		p.BenefitStart = r.Value.Date()
 	}
-	return p, err
+	return p
 }
 
 // Unemployment reads DF03/EF05; see [Card.ReadFile] for access and errors.
@@ -173,13 +177,7 @@ func (c *Card) MedicalTransactions(ctx context.Context, kh KeyHolder) ([]Medical
 	file, err := c.ReadFile(ctx, FileID{"DF04", "EF08"}, kh)
 	var list []MedicalTransaction
 	for _, r := range file.Records {
-		// The fields stand in the order of the profile.
-		f := func(i int) Record {
-			if i < len(r.Members) {
-				return r.Members[i]
-			}
-			return Record{}
-		}
+		f := fields(r)
 		t := MedicalTransaction{Type: coded(f(1)), Terminal: f(2).Value.String(), Time: f(3).Value.Time(),
 			SelfPaid: amount(f(5)), Pooling: amount(f(6)), Problems: problems([]Record{r})}
 		t.Sequence, _ = f(0).Value.Int()
