@@ -10,13 +10,16 @@
 //	driver.Insert("slot", c)                               // package reader/virtual, or
 //	err = cardsim.ServeVPCD(ctx, "127.0.0.1:35963", c)     // pcscd with vpcd
 //
+// A [PSAM] goes the same ways.
+//
 // # Images
 //
 // An image is JSON. Unknown and repeated keys are refused, and so is a value
 // that does not fit the profile. images/ holds three.
 //
 //	comment              for people
-//	kind                 "social-security", or "bank": a card that knows PSE only
+//	kind                 "social-security"; "bank": a card that knows PSE only;
+//	                     "blank": historical_bytes and nothing else; see also PSAM
 //	atr                  of a bank card, hex; others have it from historical_bytes
 //	version              "1.0", "2.0", "3.0"
 //	algorithm            "DES", "SM4", "SSF33" in the FCI; absent: not said, DES
@@ -28,6 +31,10 @@
 //	                     this card; or the card's own keys by name, 32 hex digits
 //	files                values by file and tag, see below
 //	absent               list of files that the card lacks
+//	contactless          true: a 3.0 card on its antenna, with ATS and the ATR that
+//	                     a PC/SC reader makes of it
+//	secure_messaging     list of files whose updates need a MAC (6988)
+//	certificates         of a 3.0 card, see below
 //	medical_account      balance, yearly_self_paid, yearly_pooling (yuan), year,
 //	                     start_day (MMDD), load_sequence, purchase_sequence
 //
@@ -62,7 +69,61 @@
 // # State
 //
 // Loss of power takes PIN, proved keys, challenge, selection and a transaction
-// that has begun away. Everything else is in the card's memory (see EEPROM).
+// that has begun away. Everything else is in the EEPROM, which lasts as long as
+// the Card, or in a file for good ([WithEEPROM]).
+//
+// The card's life goes from blank to personalised to blocked (CARD BLOCK; every
+// command answers 6A81), that of an application from free to blocked
+// (APPLICATION BLOCK; 9303), and never back. LKDFxx must be proved for the one,
+// BK for the other; both want the MAC under the STK of the directory.
+//
+// # Tearing
+//
+// Every write to the EEPROM is one transaction: VERIFY makes two (a try less;
+// all tries again), CREDIT and DEBIT one for balance, totals, counter, proof and
+// record together, an update one for its record, or for its part of a
+// transparent file. A [Tear] names a write and a [Phase] of it; there the card
+// loses its power: no answer ever comes, and when it is powered again it holds
+// exactly the old or the new state, as the phase says.
+//
+//	n := card.Clone() // count
+//	flow(n)
+//	for _, tear := range cardsim.Tears(n.Writes() - card.Writes()) {
+//		torn := card.Clone()
+//		torn.TearAt(tear)
+//		flow(torn)     // Transmit returns nil from the tear on
+//		torn.PowerOn() // tear.New(): the write is done
+//	}
+//
+// # Personalisation
+//
+// A blank card ([WithBlank]) is personalised by the commands of one vendor, whose
+// bytes are decided here (profile); [Image.Commands] writes them. Until the end
+// of pre-issue nothing is guarded.
+//
+//	80 E0 00 00 Lc   directory below the current one, which it enters: file
+//	                 identifier 2, type 1 (01 DDF, 02 ADF), algorithm 1 (tag 86 of
+//	                 the FCI, 00 none), name 0 to 16. The directories are those of
+//	                 the profile: 6A80 others, 6985 in the wrong place
+//	80 E0 01 00 Lc   file: identifier 2, type 1, read 3, update 3, flags 1 (01:
+//	                 updates need a MAC), then by type C4 transparent: size 2; C7
+//	                 cyclic: record size 1, records 1; C5 fixed and C6 variable:
+//	                 tag 1 and length 1 of every record; C3 internal, the medical
+//	                 account: balance, self-paid, pooling 4 each, year, start day,
+//	                 load and purchase sequence 2 each
+//	80 E0 02 00 00   end of pre-issue; 6985 without SSSE/EF05
+//	80 0E 00 00 00   erases a card before the end of pre-issue
+//	80 D4 00 00 Lc   use 1, number 1, version 1, tries 1, value. Use 01 internal, 02
+//	                 external, 03 secure messaging, 04 debit, 05 load, 06 TAC
+//	                 (numbers by keys.Reference, 00 for the last three, in DF04);
+//	                 0A the PIN in SSSE; 0B, 0C digests of the certificates' PINs,
+//	                 0D the SM2 private key
+//	84 D4 00 00 Lc   a key's new value after the end of pre-issue: the same data
+//	                 encrypted, and MAC, under the STK of the directory
+//
+// Conditions are a mode and the numbers of two keys: 00 free, 01 PIN, 02 key, 03
+// PIN or key, 04 PIN and key, 05 (PIN and key) or second key, 06 and 07 user and
+// administrator of the certificates, FF never. What exists already answers 6A89.
 //
 // # Medical account
 //
@@ -114,8 +175,8 @@
 //	                 P2: identifier of the key. Data: as many factors of 8 bytes
 //	                 as levels, THE CARD'S FIRST: card, area, province (section 5,
 //	                 factors 3, 2, 1), then the process factor, 4, 8 or 16 bytes.
-//	                 No answer data. 6A88 no such key of that purpose and level,
-//	                 6A88 also for a version; 6700.
+//	                 No answer data. 6A88 no such key of that version, purpose and
+//	                 level; 6700.
 //	80 FA 00 00 Lc   encrypts whole blocks (8 bytes DES, 16 SM4) under the session
 //	                 key, ECB, nothing padded; answers as many bytes. Authentication
 //	                 with SM4: send raw8 + 00 x 8 and XOR the halves of the answer.
@@ -168,6 +229,10 @@
 //	                 0014 are 0100 (the length in bits) followed by X and Y
 //
 // # Limits
+//
+// Logical channels, extended lengths and SSF33 are not there; nothing is
+// decrypted with the SM2 encryption pair, whose private key is kept as it was
+// written. A write takes no time, so that a card cannot be torn out by accident.
 //
 // The keys are the test keys unless the image says otherwise: a simulated card
 // proves nothing about a real one.

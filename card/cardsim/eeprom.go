@@ -128,10 +128,10 @@ func (e *eeprom) save(state func() ([]byte, error)) error {
 	}
 	b, err := state()
 	if err != nil {
-		return fmt.Errorf("write EEPROM file: %w", err)
+		return fmt.Errorf("write EEPROM file: %w: %w", errEEPROM, err)
 	}
 	if err := replaceFile(e.path, b); err != nil {
-		return fmt.Errorf("write EEPROM file: %w", err)
+		return fmt.Errorf("write EEPROM file: %w: %w", errEEPROM, err)
 	}
 	return nil
 }
@@ -176,17 +176,17 @@ func loadFile(path string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("EEPROM file: %w", err)
+		return nil, fmt.Errorf("EEPROM file: %w: %w", errEEPROM, err)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxEEPROM+1))
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil && len(b) > maxEEPROM {
-		err = fmt.Errorf("%w: larger than %d bytes", errEEPROM, maxEEPROM)
+		err = fmt.Errorf("larger than %d bytes", maxEEPROM)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("EEPROM file: %w", err)
+		return nil, fmt.Errorf("EEPROM file: %w: %w", errEEPROM, err)
 	}
 	return b, nil
 }

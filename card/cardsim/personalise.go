@@ -16,6 +16,9 @@ func (c *Card) personalise(img *Image) error {
 	if img == nil || img.cardKeys == nil {
 		return errors.New("not an image that ParseImage has read")
 	}
+	if c.contactless && !img.blank && img.version < profile.V30 {
+		return badImage("version", "only 3.0 cards have no contacts")
+	}
 	c.chip = chip{
 		bank: img.bank, atr: slices.Clone(img.atr), historical: img.historical,
 		contactless: img.contactless || c.contactless, testKeys: img.testKeys && !img.bank,

@@ -46,6 +46,21 @@ func psamKeyByNumber(number byte) (name string, version, purpose byte, ok bool) 
 	return "", 0, 0, false
 }
 
+// IsPSAM tells whether an image, right or wrong otherwise, says that it is one
+// of a PSAM.
+func IsPSAM(data []byte) bool {
+	n, err := parseNode(data)
+	if err != nil {
+		return false
+	}
+	for _, m := range n.members {
+		if m.key == "kind" {
+			return m.value.kind == isString && m.value.text == "psam"
+		}
+	}
+	return false
+}
+
 // ParsePSAMImage reads the image of a PSAM. Errors are *[ImageError] (OC-3301)
 // and name the place by its JSON path, never the value.
 func ParsePSAMImage(data []byte) (*PSAMImage, error) {

@@ -153,7 +153,7 @@ func (c *Card) loadEEPROM() error {
 		return c.nvm.save(func() ([]byte, error) { return c.state(c.mem) })
 	}
 	if err := os.Chmod(c.nvm.path, 0o600); err != nil {
-		return fmt.Errorf("EEPROM file: %w", err)
+		return fmt.Errorf("EEPROM file: %w: %w", errEEPROM, err)
 	}
 	m, err := parseState(b, c.chip.historical)
 	if err != nil {

@@ -214,3 +214,55 @@ func TestMuteOnVPCD(t *testing.T) {
 		t.Errorf("%x %v", atr, ok)
 	}
 }
+
+// TestServeTornCard: the card that is torn out cuts the link instead of
+// answering, is put in again, and holds what the tear left.
+func TestServeTornCard(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	c, err := New(imageOf(t, "2.0", nil), WithTear(Tear{1, TearCommitted}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- ServeVPCD(ctx, ln.Addr().String(), c) }()
+	command, err := hex.DecodeString(selectSSSE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := slot{t, conn}
+		s.send(vpcdOn)
+		s.send(command...)
+		if got := s.receive(); !strings.HasSuffix(got, "9000") {
+			t.Error(got)
+		}
+		if round == 1 {
+			s.send(0x00, 0x20, 0x00, 0x00, 0x03, 0x65, 0x43, 0x21)
+			if got := s.receive(); got != "63C4" { // the first try is used up
+				t.Error(got)
+			}
+			break
+		}
+		s.send(0x00, 0x20, 0x00, 0x00, 0x03, 0x65, 0x43, 0x21)
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -33,9 +33,13 @@ func (a *app) simulatorLog() *logrus.Logger {
 }
 
 type simCardCmd struct {
-	Image string   `help:"Card image: 1.0, 2.0, 3.0 (synthetic people of onecard), or a file." required:""`
-	Vpcd  string   `help:"Address of vpcd." default:"127.0.0.1:35963"`
-	Quirk []string `help:"A quirk of real cards; may be repeated. --quirk=list shows them."`
+	Image       string   `help:"Card image: 1.0, 2.0, 3.0 (synthetic people of onecard), psam (a terminal's security module), or a file." required:""`
+	Vpcd        string   `help:"Address of vpcd: slot 0 at 127.0.0.1:35963, slot 1 (the PSAM's place) at 35964." default:"127.0.0.1:35963"`
+	Quirk       []string `help:"A quirk of real cards; may be repeated. --quirk=list shows them."`
+	EEPROM      string   `name:"eeprom" help:"File that keeps what the card keeps without power; made where missing. Without it every start begins with the image." type:"path"`
+	TearAt      string   `help:"Tear the card out in the n-th write to its EEPROM, once: N, or N:before, N:during, N:committed, N:after." placeholder:"N"`
+	Blank       bool     `help:"The card before it is personalised."`
+	Contactless bool     `help:"A 3.0 card on its antenna."`
 }
 
 // listQuirks stands for the list of all quirks.
@@ -46,8 +50,15 @@ func (c *simCardCmd) Validate() error {
 	if slices.Contains(c.Quirk, listQuirks) {
 		return nil
 	}
-	_, err := daemon.Quirks(c.Quirk)
-	return err
+	if _, err := daemon.Quirks(c.Quirk); err != nil {
+		return err
+	}
+	if c.TearAt != "" {
+		if _, err := cardsim.ParseTear(c.TearAt); err != nil {
+			return fmt.Errorf("--tear-at: %w", err)
+		}
+	}
+	return nil
 }
 
 // Run is a card until it is told to stop. vpcd may come and go meanwhile.
@@ -58,16 +69,8 @@ func (c *simCardCmd) Run(a *app) error {
 		}
 		return nil
 	}
-	quirks, err := daemon.Quirks(c.Quirk)
-	if err != nil {
-		return err // Validate has seen them
-	}
-	image, err := daemon.LoadImage(c.Image)
-	if err != nil {
-		return err
-	}
 	log := a.simulatorLog()
-	card, err := cardsim.New(image, cardsim.WithQuirks(quirks...), cardsim.WithLogger(log))
+	card, err := c.chip(log)
 	if err != nil {
 		return err
 	}
@@ -77,6 +80,61 @@ func (c *simCardCmd) Run(a *app) error {
 		return fmt.Errorf("vpcd: %w: %w", errSimulator, err)
 	}
 	return nil
+}
+
+// chip makes the card or the PSAM that the command line asks for.
+func (c *simCardCmd) chip(log *logrus.Logger) (cardsim.Chip, error) {
+	quirks, err := daemon.Quirks(c.Quirk)
+	if err != nil {
+		return nil, err // Validate has seen them
+	}
+	var tear cardsim.Tear
+	if c.TearAt != "" {
+		if tear, err = cardsim.ParseTear(c.TearAt); err != nil {
+			return nil, err
+		}
+	}
+	psam, err := c.psam()
+	if err != nil {
+		return nil, err
+	}
+	if psam != nil {
+		opts := []cardsim.PSAMOption{cardsim.PSAMWithQuirks(quirks...), cardsim.PSAMWithLogger(log), cardsim.PSAMWithEEPROM(c.EEPROM)}
+		if c.TearAt != "" {
+			opts = append(opts, cardsim.PSAMWithTear(tear))
+		}
+		return cardsim.NewPSAM(psam, opts...)
+	}
+	image, err := daemon.LoadImage(c.Image)
+	if err != nil {
+		return nil, err
+	}
+	opts := []cardsim.Option{cardsim.WithQuirks(quirks...), cardsim.WithLogger(log), cardsim.WithEEPROM(c.EEPROM)}
+	if c.TearAt != "" {
+		opts = append(opts, cardsim.WithTear(tear))
+	}
+	if c.Blank {
+		opts = append(opts, cardsim.WithBlank())
+	}
+	if c.Contactless {
+		opts = append(opts, cardsim.WithContactless())
+	}
+	return cardsim.New(image, opts...)
+}
+
+// psam returns the image of a PSAM, nil where the name is a card's.
+func (c *simCardCmd) psam() (*cardsim.PSAMImage, error) {
+	switch c.Image {
+	case "psam":
+		return cardsim.ExamplePSAM()
+	case "1.0", "2.0", "3.0":
+		return nil, nil
+	}
+	text, err := daemon.ReadImage(c.Image)
+	if err != nil || !cardsim.IsPSAM(text) {
+		return nil, err
+	}
+	return cardsim.ParsePSAMImage(text)
 }
 
 type simCenterCmd struct {

@@ -228,6 +228,15 @@ func LoadImage(name string) (*cardsim.Image, error) {
 	case "1.0", "2.0", "3.0":
 		return cardsim.Example(name)
 	}
+	text, err := ReadImage(name)
+	if err != nil {
+		return nil, err
+	}
+	return cardsim.ParseImage(text)
+}
+
+// ReadImage reads the file of an image, whatever it describes.
+func ReadImage(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil || info.Size() > maxImage {
 		return nil, fmt.Errorf("card image: missing or larger than %d bytes: %w", maxImage, errImage)
@@ -236,7 +245,7 @@ func LoadImage(name string) (*cardsim.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("card image: %w: %w", errImage, err)
 	}
-	return cardsim.ParseImage(text)
+	return text, nil
 }
 
 var errImage = fault.New(fault.ImageInvalid, "card image not readable")
