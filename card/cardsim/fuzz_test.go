@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -66,7 +67,16 @@ func FuzzCard(f *testing.F) {
 	session(3, selectSSSE, "00B0880000", "00D6880002FFFF", "0084000010", "04DC003B07"+zeros(7))
 	session(0, selectSSSE, "0020000003123456", "00A4000002DF04", "B026000104", "00B201AD00", "00B2004700", "00B2004300")
 	session(0, selectSSSE, "805E010007123456FF654321", "0084000004", "8424000004"+zeros(4), "842400010C"+zeros(12))
-	imgs := make([]*Image, 0, 3)
+	medical := []string{selectSSSE, "0020000003123456", "00A4000002DF04"}
+	purchase := []string{"B02801011301000000010000000200000003510100000101", "B02C01000F" + zeros(15), "B02E0032020003"}
+	session(0x40, slices.Concat(medical, purchase)...)
+	session(0x40, slices.Concat(medical, []string{"B02800010B0100000001510100000101", "B02A00000B" + zeros(11), "B02E0031020000", "B0560000020101", "84D4000004" + zeros(4)})...)
+	session(0x40, slices.Concat(medical, []string{"0084000008", "0082008310" + zeros(16), "0084000008", "841E000104" + zeros(4), "8416000004" + zeros(4)})...)
+	session(0x60, selectACSE, selectCERT, "00200181", "0084000010", "0020018110"+zeros(16), "8040000008C0020012C2020013", "80C98200020012", "002A9E9A20"+zeros(32), "805E018120"+zeros(32), "8024018110"+zeros(16))
+	session(0x80, "80E0000013DDF101037378312E73682EC9E7BBE1B1A3D5CF", "80D40000070A000006123456", "80D4000014020A0103"+zeros(16),
+		"80E001000EEF05C6000000FFFFFF0001020201", "00DC012C040102AABB", "80E001000CEF07C4000000020A00000010", "00D6000001AA",
+		"80E000000ADF040103D15600000503", "80E001000CEF08C7010000FFFFFF001C1E", "80E001001E0003C3000000000000"+zeros(20), "80E0020000", "800E000000")
+	imgs := make([]*Image, 0, 5)
 	for _, v := range []string{"1.0", "2.0", "3.0"} {
 		img, err := Example(v)
 		if err != nil {
@@ -74,16 +84,26 @@ func FuzzCard(f *testing.F) {
 		}
 		imgs = append(imgs, img)
 	}
+	blank, err := ParseImage([]byte(`{"kind":"blank","historical_bytes":"0081544C968684510100035676"}`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	imgs = append(imgs, imageOf(f, "3.0", withCertificates), blank)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) == 0 {
 			return
 		}
 		quirk := Quirks()[int(data[0])%len(Quirks())].Quirk
-		c, err := New(imgs[int(data[0]>>5)%3], WithQuirks(quirk), WithRandom(bytes.NewReader(bytes.Repeat([]byte{7}, 1<<16))))
+		c, err := New(imgs[int(data[0]>>5)%len(imgs)], WithQuirks(quirk), WithRandom(bytes.NewReader(bytes.Repeat([]byte{7}, 1<<16))))
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.PowerOn()
+		// None of the keys of transactions is in the seeds, so no command that
+		// the fuzzer finds may move money. A card that is being personalised gets
+		// its account by a command.
+		had, blank := c.mem.account, c.mem.life == lifeBlank
+		records := medicalRecords(c)
 		for data = data[1:]; len(data) > 0; {
 			n := min(int(data[0]), len(data)-1)
 			command := bytes.Clone(data[1 : 1+n])
@@ -97,13 +117,35 @@ func FuzzCard(f *testing.F) {
 				t.Fatalf("%d bytes", len(a))
 			}
 		}
+		if now := c.mem.account; !blank && (now.balance != had.balance || now.debits != had.debits || now.loads != had.loads || medicalRecords(c) != records) {
+			t.Fatal("money moved without a transaction")
+		}
+		if c.Writes() == 0 {
+			return
+		}
+		state := eepromOf(t, c)
+		again, err := parseState([]byte(state), c.chip.historical)
+		if err != nil {
+			t.Fatal("the card's own state is refused:", err)
+		}
+		c.mem = again
+		if eepromOf(t, c) != state {
+			t.Fatal("the state does not survive a restart")
+		}
 		for id, f := range c.mem.files {
 			if l := c.mem.forms[id]; len(f.records) > l.capacity || len(f.data) != l.size {
 				t.Fatalf("%v has grown", id)
 			}
 		}
-		if c.mem.pinTries < 0 || c.mem.pinTries > c.mem.pinLimit || !validPIN(c.mem.pin) {
+		if c.mem.pinTries < 0 || c.mem.pinTries > c.mem.pinLimit || c.mem.pin != nil && !validPIN(c.mem.pin) {
 			t.Fatal("PIN or tries are out of bounds")
 		}
 	})
+}
+
+func medicalRecords(c *Card) int {
+	if f := c.mem.files[medicalFile]; f != nil {
+		return len(f.records)
+	}
+	return 0
 }
