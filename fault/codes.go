@@ -40,6 +40,7 @@ const (
 	PINOverNetwork        Code = "OC-1308" // A PIN is never accepted over the network.
 	PINTrivial            Code = "OC-1309" // The new PIN is too easy to guess.
 	PINChangeUnknown      Code = "OC-1310" // The card left while its PIN was being changed; the new PIN may be in force.
+	PINsDiffer            Code = "OC-1311" // The two entries of the new PIN differ.
 	NoKeyHolder           Code = "OC-1401" // No HSM or PSAM is configured.
 	HSMUnreachable        Code = "OC-1402" // The HSM cannot be reached.
 	HSMRefused            Code = "OC-1403" // The HSM refused the request.

@@ -123,6 +123,38 @@ func (s *Service) File(ctx context.Context, id, name string) (FileDocument, erro
 	return fileDocument(read), nil
 }
 
+// Files reads every file of the profile: what can be read is delivered, what
+// cannot says why.
+func (s *Service) Files(ctx context.Context, id string) ([]FileDocument, error) {
+	d, err := s.desk(id)
+	if err != nil {
+		return nil, err
+	}
+	view, _ := d.published()
+	if view.Card == nil {
+		return nil, d.absent()
+	}
+	var files []profile.File
+	if err := d.ask(ctx, view.Card.Insertion, func(_ context.Context, h *held) error {
+		files = h.card.Profile().Files()
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	docs := make([]FileDocument, 0, len(files))
+	for _, f := range files {
+		doc, err := s.File(ctx, d.id, f.ID())
+		if err != nil {
+			if view, _ := d.published(); view.Card == nil {
+				return nil, err // the card is gone: nothing further can be read
+			}
+			doc = FileDocument{ID: f.ID(), Name: Text{f.NameZH, f.NameEN}, Records: []RecordDocument{}, Fault: Explain(err)}
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
+}
+
 func opensWithPIN(access profile.Access) bool {
 	for _, alternative := range access {
 		if alternative.PIN {
@@ -201,7 +233,7 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 	insertion := view.Card.Insertion
 	pin := card.PIN(digits)
 	if digits == nil {
-		if pin, err = s.enterPIN(ctx, d); err != nil {
+		if pin, err = s.enterPIN(ctx, d, pinpad.Enter); err != nil {
 			return err
 		}
 	}
@@ -233,7 +265,7 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 }
 
 // enterPIN asks at the pad and shows meanwhile that it does.
-func (s *Service) enterPIN(ctx context.Context, d *desk) (card.PIN, error) {
+func (s *Service) enterPIN(ctx context.Context, d *desk, prompt pinpad.Prompt) (card.PIN, error) {
 	phase := func(p string) {
 		d.publish(func(v *Reader) {
 			if v.Card != nil {
@@ -245,7 +277,7 @@ func (s *Service) enterPIN(ctx context.Context, d *desk) (card.PIN, error) {
 	defer phase(PINIdle)
 	ctx, cancel := context.WithTimeout(ctx, pinpad.EntryTime)
 	defer cancel()
-	digits, err := s.parts.Pad.Enter(ctx, pinpad.Enter)
+	digits, err := s.parts.Pad.Enter(ctx, prompt)
 	if err != nil {
 		return nil, fmt.Errorf("PIN pad: %w", err)
 	}

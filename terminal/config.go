@@ -107,6 +107,8 @@ type InstitutionConfig struct {
 	Code string `toml:"code"` // fixmedins_code, 12 characters
 	Name string `toml:"name"`
 	Area string `toml:"area"` // mdtrtarea_admvs, six digits
+	// Terminal is this desk's terminal number, 12 digits, in debits of cards.
+	Terminal string `toml:"terminal"`
 }
 
 // OperatorConfig is who works at the desk.
@@ -301,6 +303,9 @@ func (c *Config) check() error {
 	}
 	if l := c.Upstream; l.Lanes < 0 || l.Lanes > 1000 || l.Lane < 0 || l.Lane > 0 && l.Lane >= l.Lanes {
 		return wrong("upstream.lane", "from 0 to lanes-1, and at most 1000 lanes")
+	}
+	if t := c.Institution.Terminal; t != "" && !digits(t, 12) {
+		return wrong("institution.terminal", "12 digits expected")
 	}
 	switch c.Upstream.Style {
 	case "none":

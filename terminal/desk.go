@@ -50,6 +50,8 @@ type held struct {
 	identity  card.Identity
 	insertion uint64
 	pin       bool // verified in this insertion
+	// unfinished: what was begun on this card earlier could not be ended
+	unfinished error
 }
 
 // job is one call for the goroutine that owns the card.
@@ -230,7 +232,9 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 				return err
 			}
 			h.card = c
-			h.identity, err = c.Identity(ctx, d.svc.parts.Keys)
+			if h.identity, err = c.Identity(ctx, d.svc.parts.Keys); err == nil {
+				h.unfinished = d.svc.settleAccounts(ctx, c)
+			}
 			return err
 		})
 	})
@@ -304,6 +308,7 @@ func (d *desk) ready(took time.Duration, commands int) {
 	c.Insertion, c.Commands = d.held.insertion, commands
 	c.Milliseconds = float64(took.Microseconds()) / 1000
 	c.PIN = PIN{Verified: d.held.pin, Phase: PINIdle}
+	c.Unfinished = Explain(d.held.unfinished)
 	d.publish(func(v *Reader) { v.State, v.Fault, v.Card = ReaderReady, nil, &c })
 }
 

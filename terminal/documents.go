@@ -38,7 +38,8 @@ type FileDocument struct {
 	ID      string           `json:"id"` // DF03EF07
 	Name    Text             `json:"name"`
 	Records []RecordDocument `json:"records"`
-	Data    string           `json:"data,omitempty"` // of a transparent file, in hexadecimal
+	Data    string           `json:"data,omitempty"`  // of a transparent file, in hexadecimal
+	Fault   *Fault           `json:"fault,omitempty"` // why it cannot be read, where all files were asked for
 }
 
 // A RecordDocument is one data element. Members are the elements inside a

@@ -40,10 +40,15 @@ type Parts struct {
 	Pad       pinpad.Pad
 	Upstream  *settlement.Client
 	Journal   *settlement.Journal
-	Prices    []PriceItem
-	Log       *logrus.Logger
-	Now       func() time.Time
-	Version   string
+	// Plans and Debits keep what is begun on cards; TerminalSequence draws the
+	// number of a purchase. Without them no card is written.
+	Plans            card.PlanStore
+	Debits           card.DebitJournal
+	TerminalSequence func(ctx context.Context, terminal string) (uint32, error)
+	Prices           []PriceItem
+	Log              *logrus.Logger
+	Now              func() time.Time
+	Version          string
 	// Simulated is set where a simulator takes part by configuration.
 	Simulated bool
 }
@@ -247,7 +252,8 @@ func (s *Service) State() State {
 }
 
 func (s *Service) institution() Institution {
-	return Institution(s.cfg.Institution)
+	i := s.cfg.Institution
+	return Institution{Code: i.Code, Name: i.Name, Area: i.Area}
 }
 
 func (s *Service) operator() Operator { return Operator{s.cfg.Operator.No, s.cfg.Operator.Name} }

@@ -113,6 +113,7 @@ type Card struct {
 	Expires       string  `json:"expires,omitempty"`
 	Authenticated bool    `json:"authenticated"`
 	AuthFault     *Fault  `json:"auth_fault"`
+	Unfinished    *Fault  `json:"unfinished,omitempty"` // a torn write or debit that could not be ended yet
 	Holder        *Holder `json:"holder"`
 	Commands      int     `json:"commands"`
 	Milliseconds  float64 `json:"milliseconds"`

@@ -32,3 +32,9 @@ CREATE INDEX debit_open ON debit (card) WHERE state = 'intended';
 CREATE TRIGGER decided BEFORE UPDATE ON debit
 WHEN OLD.state <> 'intended' AND NEW.state <> OLD.state
 BEGIN SELECT RAISE(ABORT, 'the transaction is decided'); END;
+
+-- The terminal's own number of its latest purchase.
+CREATE TABLE terminal (
+  number   TEXT PRIMARY KEY CHECK (length(number) = 12),
+  sequence INTEGER NOT NULL CHECK (sequence BETWEEN 1 AND 4294967295)
+) STRICT, WITHOUT ROWID;

@@ -169,6 +169,50 @@ func (c *Client) File(ctx context.Context, reader, file string) (terminal.FileDo
 	return f.File, err
 }
 
+func readerPath(reader, rest string) string { return "/v1/readers/" + url.PathEscape(reader) + rest }
+
+// Files returns every file of the card, decoded.
+func (c *Client) Files(ctx context.Context, reader string) ([]terminal.FileDocument, error) {
+	var f Files
+	err := c.do(ctx, "GET", readerPath(reader, "/files"), nil, &f)
+	return f.Files, err
+}
+
+// Write changes records of one file.
+func (c *Client) Write(ctx context.Context, reader string, w terminal.WriteRequest) (out terminal.WriteResult, err error) {
+	return out, c.do(ctx, "POST", readerPath(reader, "/write"), w, &out)
+}
+
+// ChangePIN changes the PIN: at the pad, or with pins over the socket.
+func (c *Client) ChangePIN(ctx context.Context, reader string, pins terminal.PINs) error {
+	return c.do(ctx, "POST", readerPath(reader, "/pin/change"), NewPINRequest{Old: pins.Old, New: pins.New}, nil)
+}
+
+// ResetPIN sets a new PIN: at the pad, or with pins.New over the socket.
+func (c *Client) ResetPIN(ctx context.Context, reader string, pins terminal.PINs) error {
+	return c.do(ctx, "POST", readerPath(reader, "/pin/reset"), NewPINRequest{New: pins.New}, nil)
+}
+
+// UnblockPIN gives a blocked PIN its tries back.
+func (c *Client) UnblockPIN(ctx context.Context, reader string) error {
+	return c.do(ctx, "POST", readerPath(reader, "/pin/unblock"), Empty{}, nil)
+}
+
+// Account returns the medical account.
+func (c *Client) Account(ctx context.Context, reader string) (out terminal.Account, err error) {
+	return out, c.do(ctx, "GET", readerPath(reader, "/account"), nil, &out)
+}
+
+// Debit takes an amount from the medical account.
+func (c *Client) Debit(ctx context.Context, reader string, d terminal.DebitRequest) (out terminal.CardTransaction, err error) {
+	return out, c.do(ctx, "POST", readerPath(reader, "/account/debit"), d, &out)
+}
+
+// Proof returns the card's proof of its latest purchase.
+func (c *Client) Proof(ctx context.Context, reader string, sequence uint16) (out terminal.CardProof, err error) {
+	return out, c.do(ctx, "GET", readerPath(reader, fmt.Sprintf("/account/proof?sequence=%d", sequence)), nil, &out)
+}
+
 // PIN returns the state of the card's PIN.
 func (c *Client) PIN(ctx context.Context, reader string) (p terminal.PIN, err error) {
 	return p, c.do(ctx, "GET", "/v1/readers/"+url.PathEscape(reader)+"/pin", nil, &p)

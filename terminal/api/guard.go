@@ -76,15 +76,19 @@ func (g *guard) own(origin string) bool {
 	return found && g.hosts[host]
 }
 
-// caller checks that the request carries the token, or the page's session. A
+// caller checks that the request carries the token or, where page permits it, the
+// page's session. A
 // session changes nothing without an Origin: browsers send it with every
 // request that is not a plain GET, and a GET changes nothing.
-func (g *guard) caller(r *http.Request) error {
+func (g *guard) caller(r *http.Request, page bool) error {
 	if bearer, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); found {
 		if same(bearer, g.token) {
 			return nil
 		}
 		return ErrToken
+	}
+	if !page {
+		return ErrToken // what changes a card is not the counter page's to do
 	}
 	c, err := r.Cookie(cookieName)
 	if err != nil || !same(c.Value, g.cookie) {

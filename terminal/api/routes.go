@@ -17,6 +17,7 @@ type Route struct {
 	Body    any  // zero value of the request's body, nil for none
 	Answer  any  // zero value of the answer's body, nil for 204
 	Public  bool // no token
+	NoPage  bool // the page's session is not enough: it changes a card
 	serve   func(*Server, http.ResponseWriter, *http.Request)
 }
 
@@ -42,6 +43,23 @@ type PINRequest struct {
 // Verified is the answer of a PIN verification.
 type Verified struct {
 	Verified bool `json:"verified"`
+}
+
+// NewPINRequest sets a new PIN: entered at the pad, or, on the Unix socket alone,
+// in the body. Old is for a change only.
+type NewPINRequest struct {
+	Old Digits `json:"old,omitempty"`
+	New Digits `json:"new,omitempty"`
+}
+
+// Changed is the answer of what sets or unblocks a PIN.
+type Changed struct {
+	Changed bool `json:"changed"`
+}
+
+// Files is the answer of GET /v1/readers/{id}/files.
+type Files struct {
+	Files []terminal.FileDocument `json:"files"`
 }
 
 // Commands are raw commands in hexadecimal.
@@ -130,6 +148,42 @@ func Routes() []Route {
 				out, err := s.desk.APDU(r.Context(), r.PathValue("id"), body.Commands)
 				return Exchanges{out}, err
 			})},
+		{Method: "GET", Path: "/v1/readers/{id}/files", Summary: "Every file of the card that can be read, decoded, and why the others cannot", Answer: Files{},
+			serve: get(func(s *Server, r *http.Request) (any, error) {
+				files, err := s.desk.Files(r.Context(), r.PathValue("id"))
+				return Files{files}, err
+			})},
+		{Method: "POST", Path: "/v1/readers/{id}/write", Summary: "Change records of one file, or with dry_run show what would change", Body: terminal.WriteRequest{}, Answer: terminal.WriteResult{}, NoPage: true,
+			serve: post(func(s *Server, r *http.Request, body terminal.WriteRequest) (any, error) {
+				return s.desk.Write(r.Context(), r.PathValue("id"), body)
+			})},
+		{Method: "POST", Path: "/v1/readers/{id}/pin/change", Summary: "Change the PIN: old and new at the pad; only the Unix socket takes them in the body", Body: NewPINRequest{}, Answer: Changed{}, NoPage: true,
+			serve: newPIN(func(s *Server, r *http.Request, pins terminal.PINs) error {
+				return s.desk.ChangePIN(r.Context(), r.PathValue("id"), pins)
+			})},
+		{Method: "POST", Path: "/v1/readers/{id}/pin/reset", Summary: "Set a new PIN without the old one; the caller knows who the holder is", Body: NewPINRequest{}, Answer: Changed{}, NoPage: true,
+			serve: newPIN(func(s *Server, r *http.Request, pins terminal.PINs) error {
+				return s.desk.ResetPIN(r.Context(), r.PathValue("id"), pins)
+			})},
+		{Method: "POST", Path: "/v1/readers/{id}/pin/unblock", Summary: "Give a blocked PIN its tries back", Body: Empty{}, Answer: Changed{}, NoPage: true,
+			serve: post(func(s *Server, r *http.Request, _ Empty) (any, error) {
+				err := s.desk.UnblockPIN(r.Context(), r.PathValue("id"))
+				return Changed{err == nil}, err
+			})},
+		{Method: "GET", Path: "/v1/readers/{id}/account", Summary: "The medical account on the card; after the PIN", Answer: terminal.Account{},
+			serve: get(func(s *Server, r *http.Request) (any, error) { return s.desk.Account(r.Context(), r.PathValue("id")) })},
+		{Method: "POST", Path: "/v1/readers/{id}/account/debit", Summary: "Take an amount from the medical account; after the PIN", Body: terminal.DebitRequest{}, Answer: terminal.CardTransaction{}, NoPage: true,
+			serve: post(func(s *Server, r *http.Request, body terminal.DebitRequest) (any, error) {
+				return s.desk.Debit(r.Context(), r.PathValue("id"), body)
+			})},
+		{Method: "GET", Path: "/v1/readers/{id}/account/proof", Summary: "The card's proof of its latest purchase", Query: []Parameter{{"sequence", "the purchase's sequence number on the card"}}, Answer: terminal.CardProof{},
+			serve: get(func(s *Server, r *http.Request) (any, error) {
+				n, err := number(r, "sequence", 0, 65535)
+				if err != nil {
+					return nil, err
+				}
+				return s.desk.Proof(r.Context(), r.PathValue("id"), uint16(n))
+			})},
 		{Method: "POST", Path: "/v1/visits", Summary: "Begin a visit: sign in, fetch the person, register", Body: terminal.VisitRequest{}, Answer: terminal.Visit{},
 			serve: post(func(s *Server, r *http.Request, body terminal.VisitRequest) (any, error) {
 				return s.desk.OpenVisit(r.Context(), body)
@@ -190,6 +244,19 @@ func Routes() []Route {
 				s.answer(w, http.StatusOK, OpenAPI(s.desk.State().Version))
 			}},
 	}
+}
+
+// newPIN serves a call that sets a PIN.
+func newPIN(do func(*Server, *http.Request, terminal.PINs) error) func(*Server, http.ResponseWriter, *http.Request) {
+	return post(func(s *Server, r *http.Request, body NewPINRequest) (any, error) {
+		defer clear(body.Old)
+		defer clear(body.New)
+		if (body.Old != nil || body.New != nil) && doorOf(r) != overSocket {
+			return nil, ErrPINNetwork
+		}
+		err := do(s, r, terminal.PINs{Old: body.Old, New: body.New})
+		return Changed{err == nil}, err
+	})
 }
 
 // get serves a call without a body.

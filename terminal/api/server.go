@@ -113,7 +113,7 @@ func (s *Server) mux() http.Handler {
 				return
 			}
 			if !route.Public && doorOf(r) == overTCP {
-				if err := s.guard.caller(r); err != nil {
+				if err := s.guard.caller(r, !route.NoPage); err != nil {
 					s.fail(w, r, err)
 					return
 				}

@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"onecard/card/cardsim"
+	"onecard/card/planstore"
 	"onecard/fault"
 	"onecard/hsm-sim/hsm"
 	"onecard/reader"
@@ -82,6 +83,16 @@ func Run(ctx context.Context, cfg terminal.Config, o Options) error {
 		}
 	}
 	parts.Journal = journal
+	store, err := planstore.Open(filepath.Join(cfg.StateDir, "cards.db"), time.Now)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			o.Log.WithError(err).Error("the journal of card writes did not close")
+		}
+	}()
+	parts.Plans, parts.Debits, parts.TerminalSequence = store.Plans(), store.Debits(), store.NextTerminalSequence
 	service := terminal.New(cfg, parts)
 	addr := tcp.Addr().String()
 	server := api.New(service, api.Options{Listen: addr, Token: token, Log: o.Log})
