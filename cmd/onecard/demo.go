@@ -122,6 +122,7 @@ url = %s
 code = "H51010000001"
 name = "样例医院"
 area = "510100"
+terminal = "510100000001"
 
 [operator]
 no   = "0001"

@@ -16,6 +16,7 @@ import (
 type desk interface {
 	Identity(ctx context.Context, reader string) (terminal.IdentityDocument, error)
 	File(ctx context.Context, reader, file string) (terminal.FileDocument, error)
+	Files(ctx context.Context, reader string) ([]terminal.FileDocument, error)
 	VerifyPIN(ctx context.Context, reader string, pin []byte) error
 	APDU(ctx context.Context, reader string, commands []string) ([]terminal.APDUExchange, error)
 }

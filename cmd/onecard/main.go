@@ -46,7 +46,11 @@ type cli struct {
 	Lang     string `help:"Language of texts: zh or en. Default: from the locale." enum:"zh,en,auto" default:"auto" env:"ONECARD_LANG"`
 
 	Read    readCmd    `cmd:"" help:"Read the card: its holder, or one file."`
-	PIN     pinCmd     `cmd:"" name:"pin" help:"Verify the PIN, or ask for the tries left."`
+	Write   writeCmd   `cmd:"" help:"Change records of the card: planned, journalled, read back."`
+	PIN     pinCmd     `cmd:"" name:"pin" help:"Verify, change, reset or unblock the PIN, or ask for the tries left."`
+	Account accountCmd `cmd:"" help:"Show the medical account on the card."`
+	Debit   debitCmd   `cmd:"" help:"Take an amount from the medical account on the card."`
+	Proof   proofCmd   `cmd:"" help:"Ask the card for the proof of its latest purchase."`
 	Readers readersCmd `cmd:"" help:"List the readers and what is in them."`
 	Settle  settleCmd  `cmd:"" help:"Play a whole visit from a file: register, fee lines, trial, settle."`
 	Journal journalCmd `cmd:"" help:"List the settlements of a day with their outcome."`

@@ -11,12 +11,16 @@ import (
 	"golang.org/x/term"
 
 	"onecard/fault"
+	"onecard/terminal"
 	"onecard/terminal/api"
 )
 
 type pinCmd struct {
-	Verify pinVerifyCmd `cmd:"" help:"Verify the PIN: typed here, or entered at the PIN pad with --pad."`
-	Tries  pinTriesCmd  `cmd:"" help:"Ask for the tries left without using one."`
+	Verify  pinVerifyCmd  `cmd:"" help:"Verify the PIN: typed here, or entered at the PIN pad with --pad."`
+	Tries   pinTriesCmd   `cmd:"" help:"Ask for the tries left without using one."`
+	Change  pinChangeCmd  `cmd:"" help:"Change the PIN: typed here, or entered at the PIN pad with --pad."`
+	Reset   pinResetCmd   `cmd:"" help:"Set a new PIN without the old one, once it is sure who the holder is."`
+	Unblock pinUnblockCmd `cmd:"" help:"Give a blocked PIN its tries back."`
 }
 
 type pinVerifyCmd struct {
@@ -34,7 +38,7 @@ func (c *pinVerifyCmd) Run(a *app) error {
 		if c.PINStdin {
 			pin, err = a.readPIN()
 		} else {
-			pin, err = a.typePIN()
+			pin, err = a.typePIN("请输入密码: ", "PIN: ")
 		}
 		if err != nil {
 			return err
@@ -81,6 +85,106 @@ func (c *pinTriesCmd) Run(a *app) error {
 	return nil
 }
 
+// newPINFlags are where a new PIN comes from.
+type newPINFlags struct {
+	Reader   string `help:"Reader: r1, r2 or its name. Default: the one with a card."`
+	PINStdin bool   `name:"pin-stdin" help:"Read the PINs from standard input, a line each: the old one where it is wanted, then the new one."`
+	Pad      bool   `help:"Ask at the PIN pad."`
+}
+
+// pins takes the PINs; at the pad it is the daemon that asks.
+func (f newPINFlags) pins(a *app, old bool) (pins terminal.PINs, err error) {
+	if f.Pad {
+		return terminal.PINs{}, nil
+	}
+	var lines *bufio.Reader
+	if f.PINStdin {
+		lines = bufio.NewReaderSize(io.LimitReader(a.in, 128), 128)
+	}
+	take := func(zh, en string) ([]byte, error) {
+		if lines == nil {
+			return a.typePIN(zh, en)
+		}
+		line, err := lines.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("read PIN: %w", err)
+		}
+		return checkPIN(line)
+	}
+	if old {
+		if pins.Old, err = take("请输入原密码: ", "Old PIN: "); err != nil {
+			return pins, err
+		}
+	}
+	if pins.New, err = take("请输入新密码: ", "New PIN: "); err != nil || lines != nil {
+		return pins, err
+	}
+	again, err := take("请再次输入新密码: ", "New PIN again: ")
+	defer clear(again)
+	if err == nil && !bytes.Equal(pins.New, again) {
+		err = terminal.ErrPINsDiffer
+	}
+	return pins, err
+}
+
+// set runs what sets a PIN, over the Unix socket alone.
+func (f newPINFlags) set(a *app, old bool, do func(*api.Client, string, terminal.PINs) error) error {
+	pins, err := f.pins(a, old)
+	defer clear(pins.Old)
+	defer clear(pins.New)
+	if err != nil {
+		return err
+	}
+	if err := do(api.NewSocketClient(a.StateDir), anyReader(f.Reader), pins); err != nil {
+		return err
+	}
+	a.changed()
+	return nil
+}
+
+func (a *app) changed() {
+	if a.JSON {
+		a.json(api.Changed{Changed: true})
+		return
+	}
+	a.print("%s\n", a.say("完成", "done"))
+}
+
+type pinChangeCmd struct{ newPINFlags }
+
+// Run changes the PIN.
+func (c *pinChangeCmd) Run(a *app) error {
+	return c.set(a, true, func(client *api.Client, reader string, pins terminal.PINs) error {
+		return client.ChangePIN(a.ctx, reader, pins)
+	})
+}
+
+type pinResetCmd struct{ newPINFlags }
+
+// Run sets a new PIN.
+func (c *pinResetCmd) Run(a *app) error {
+	return c.set(a, false, func(client *api.Client, reader string, pins terminal.PINs) error {
+		return client.ResetPIN(a.ctx, reader, pins)
+	})
+}
+
+type pinUnblockCmd struct {
+	Reader string `help:"Reader: r1, r2 or its name. Default: the one with a card."`
+}
+
+// Run unblocks the PIN.
+func (c *pinUnblockCmd) Run(a *app) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := client.UnblockPIN(a.ctx, anyReader(c.Reader)); err != nil {
+		return err
+	}
+	a.changed()
+	return nil
+}
+
 // errPIN refuses what cannot be a PIN before it goes anywhere.
 var errPIN = fault.New(fault.PINFormat, "not a PIN of 4 to 16 digits")
 
@@ -94,12 +198,12 @@ func (a *app) readPIN() ([]byte, error) {
 }
 
 // typePIN asks at the terminal without showing what is typed.
-func (a *app) typePIN() ([]byte, error) {
+func (a *app) typePIN(zh, en string) ([]byte, error) {
 	tty, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(tty.Fd())) {
 		return nil, fmt.Errorf("standard input is not a terminal; use --pin-stdin: %w", errPIN)
 	}
-	fmt.Fprint(a.errs, a.say("请输入密码: ", "PIN: "))
+	fmt.Fprint(a.errs, a.say(zh, en))
 	line, err := term.ReadPassword(int(tty.Fd()))
 	fmt.Fprintln(a.errs)
 	if err != nil {

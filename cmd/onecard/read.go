@@ -9,7 +9,8 @@ import (
 
 type readCmd struct {
 	Reader   string `help:"Reader: r1, r2 or its name. Default: the one with a card."`
-	File     string `help:"One file of the card, e.g. DF03EF07."`
+	File     string `help:"One file of the card, e.g. DF03EF07." xor:"what"`
+	All      bool   `help:"Every file that can be read, and why the others cannot." xor:"what"`
 	PINStdin bool   `name:"pin-stdin" help:"Read the PIN from standard input, for a file that needs it."`
 	directFlags
 }
@@ -34,6 +35,9 @@ func (c *readCmd) Run(a *app) error {
 			if err := d.VerifyPIN(a.ctx, id, pin); err != nil {
 				return err
 			}
+		}
+		if c.All {
+			return c.all(a, d, id)
 		}
 		if c.File != "" {
 			return c.file(a, d, id)
@@ -62,6 +66,33 @@ func (c *readCmd) file(a *app, d desk, id string) error {
 	}
 	a.print("%s %s\n", f.ID, a.text(f.Name))
 	a.printRecords(f.Records, "  ")
+	return nil
+}
+
+func (c *readCmd) all(a *app, d desk, id string) error {
+	doc, err := d.Identity(a.ctx, id)
+	if err != nil {
+		return err
+	}
+	files, err := d.Files(a.ctx, id)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		a.json(struct {
+			terminal.IdentityDocument
+			Files []terminal.FileDocument `json:"files"`
+		}{doc, files})
+		return nil
+	}
+	a.printIdentity(doc)
+	for _, f := range files {
+		a.print("\n%s %s\n", f.ID, a.text(f.Name))
+		if f.Fault != nil {
+			a.print("  %s %s\n", f.Fault.Code, a.text(f.Fault.Text))
+		}
+		a.printRecords(f.Records, "  ")
+	}
 	return nil
 }
 

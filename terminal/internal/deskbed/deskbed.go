@@ -6,6 +6,7 @@ package deskbed
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 
 	"onecard/card/cardsim"
 	"onecard/card/keys"
+	"onecard/card/planstore"
 	hsmsim "onecard/hsm-sim"
 	"onecard/hsm-sim/hsm"
 	"onecard/reader"
@@ -45,6 +47,7 @@ type Bed struct {
 	Center  *centersim.Center
 	HTTP    *httptest.Server
 	Journal *settlement.Journal
+	Store   *planstore.Store
 	Pad     *Pad
 	Log     *Log
 
@@ -149,7 +152,7 @@ func New(t testing.TB, o Options) *Bed {
 	b.Config = terminal.Config{
 		StateDir: b.Dir, Readers: []terminal.ReaderConfig{{Kind: "virtual", Match: "*", Role: "user"}},
 		Upstream:    terminal.UpstreamConfig{URL: b.HTTP.URL + "/fsi/api/rsfComIfsService/callService"},
-		Institution: terminal.InstitutionConfig{Code: "H51010000001", Name: "样例医院", Area: "510100"},
+		Institution: terminal.InstitutionConfig{Code: "H51010000001", Name: "样例医院", Area: "510100", Terminal: "510100000001"},
 		Operator:    terminal.OperatorConfig{No: "0001", Name: "收费一", Type: "1"},
 		Counter: terminal.CounterConfig{
 			MedType: "11", DepartmentCode: "0300", DepartmentName: "内科", Specialty: "A03",
@@ -171,7 +174,13 @@ func New(t testing.TB, o Options) *Bed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	store, err := planstore.Open(filepath.Join(b.Dir, "cards.db"), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Store = store
 	parts := terminal.Parts{
+		Plans: store.Plans(), Debits: store.Debits(), TerminalSequence: store.NextTerminalSequence,
 		Drivers: []reader.Driver{b.Reader}, Pad: b.Pad, Upstream: upstream, Journal: b.Journal,
 		Log: log, Now: time.Now, Version: "test",
 		Prices: []terminal.PriceItem{{Code: "XC08CAA086A001010190002", Name: "氨氯地平片", Price: "0.85"}},
@@ -220,7 +229,7 @@ func (b *Bed) Stop() {
 		b.client.Close()
 		b.hsm.halt()
 	}
-	if err := b.Journal.Close(); err != nil {
+	if err := errors.Join(b.Journal.Close(), b.Store.Close()); err != nil {
 		b.T.Error(err)
 	}
 }
@@ -240,6 +249,15 @@ func (b *Bed) Insert(image string, quirks ...cardsim.Quirk) {
 	if b.Card, err = cardsim.New(img, cardsim.WithQuirks(quirks...), cardsim.WithLogger(quiet)); err != nil {
 		b.T.Fatal(err)
 	}
+	if err := b.Reader.Insert(Slot, b.Card); err != nil {
+		b.T.Fatal(err)
+	}
+}
+
+// Reinsert puts the card that was taken, or torn, out back in: what it holds it
+// still holds.
+func (b *Bed) Reinsert() {
+	b.T.Helper()
 	if err := b.Reader.Insert(Slot, b.Card); err != nil {
 		b.T.Fatal(err)
 	}
