@@ -2,7 +2,6 @@ package terminal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -130,8 +129,8 @@ func (s *Service) countDay(ctx context.Context) bool {
 	s.mu.Unlock()
 	day := settlement.FormatDate(s.parts.Now())
 	t, err := s.parts.Journal.Totals(ctx, day)
-	if errors.Is(err, context.Canceled) {
-		return true
+	if err != nil && ctx.Err() != nil {
+		return true // the service ends, or the caller has left: that says nothing about the journal
 	}
 	s.health.set(HealthJournal, err)
 	if err != nil {

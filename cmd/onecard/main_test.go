@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -20,6 +21,10 @@ import (
 // TestMain makes the test binary every program that a hospital runs, so that
 // tests start real processes of what is being tested.
 func TestMain(m *testing.M) {
+	// The race detector would have every program sleep for a second at its end.
+	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
+		panic(err)
+	}
 	testscript.Main(leakless{m}, map[string]func(){
 		"onecard":   main,
 		"onecardd":  func() { os.Exit(daemon.Main("development", os.Args[1:], os.Stdout, os.Stderr)) },

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv("HSM", simulator.where)
 				e.Setenv("ONECARD_STATE_DIR", filepath.Join(e.WorkDir, "state"))
 				e.Setenv("ONECARD_LANG", "en")
+				e.Setenv("GORACE", os.Getenv("GORACE"))
 				// Nothing of this machine's own smart-card service.
 				e.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(e.WorkDir, "no-pcscd"))
 				e.Values[programs{}] = map[string]*program{}

@@ -29,6 +29,11 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "appears": appears, "terminate": terminate,
 		},
 		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			// The race detector would have every program sleep for a second at its end.
+			e.Setenv("GORACE", "atexit_sleep_ms=0")
+			return nil
+		},
 	})
 }
 
