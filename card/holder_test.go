@@ -168,3 +168,12 @@ func TestHoldersFallBack(t *testing.T) {
 		t.Error("no holder is one")
 	}
 }
+
+// elsewhereVault has the root keys and derives with another area: a card that
+// was personalised elsewhere.
+type elsewhereVault struct{ vault }
+
+func (v *elsewhereVault) InternalAuth(ctx context.Context, s keys.Subject, process, raw [8]byte) ([8]byte, error) {
+	s.Area = "110100"
+	return v.vault.InternalAuth(ctx, s, process, raw)
+}

@@ -124,7 +124,7 @@ func (c *Card) VerifyPIN(ctx context.Context, pin PIN) error {
 // anywhere makes sure that a directory of the application is selected; the PIN
 // is one for all of them (card specification, section 9).
 func (c *Card) anywhere(ctx context.Context) error {
-	if c.df != "" && !c.lost {
+	if c.df != "" && c.df != acseDF && !c.lost {
 		return nil
 	}
 	return c.enter(ctx, rootDF)

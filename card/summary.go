@@ -11,7 +11,7 @@ import (
 
 // A Summary is what a person at a kiosk wants to know of his own card. What
 // could not be read is nil or empty and stands in Missing with the reason; what
-// the card's version does not have is left out without a word.
+// the card's version need not have is left out without a word.
 type Summary struct {
 	Identity Identity `json:"identity"`
 
@@ -119,7 +119,8 @@ func (c *Card) Summary(ctx context.Context, kh KeyHolder) (Summary, error) {
 		if kh != nil && !errors.As(err, &refusal) && holderFailed(err) {
 			keyless, kh = err, nil
 		}
-		if !errors.Is(err, ErrFileMissing) {
+		// Files of a 1.0 card are its issuer's choice; later cards have them all.
+		if c.issuer.Specification != profile.V10 || !errors.Is(err, ErrFileMissing) {
 			s.Missing = append(s.Missing, Missing{p.file, f.NameZH, f.NameEN, err})
 		}
 	}
