@@ -3,6 +3,7 @@ package terminal_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"onecard/card/cardsim"
@@ -311,5 +312,32 @@ func TestDoctor(t *testing.T) {
 	b.Await("no service", func(s terminal.State) bool { return len(s.Readers) == 0 })
 	if f := failing(b.Service); f["pcsc"] != fault.SmartCardServiceDown {
 		t.Errorf("a desk without the card service: %v", f)
+	}
+}
+
+// faultyOpen fails to connect the first n times.
+type faultyOpen struct {
+	reader.Driver
+	left atomic.Int32
+}
+
+func (f *faultyOpen) Open(ctx context.Context, slot string, sharing reader.Sharing) (reader.Link, error) {
+	if f.left.Add(-1) >= 0 {
+		return nil, reader.ErrFault
+	}
+	return f.Driver.Open(ctx, slot, sharing)
+}
+
+// A card that was swapped faster than the service looks fails at its first
+// command; connected anew it is read. One whose line stays bad is left alone.
+func TestLineFaultIsTriedAgain(t *testing.T) {
+	f := &faultyOpen{}
+	f.left.Store(1)
+	b := deskbed.New(t, deskbed.Options{Wrap: func(d reader.Driver) reader.Driver { f.Driver = d; return f }})
+	b.Await("the card is read after all", func(s terminal.State) bool {
+		return len(s.Readers) == 1 && s.Readers[0].State == terminal.ReaderReady
+	})
+	if f.left.Load() != -1 {
+		t.Errorf("connected %d times too often", -1-f.left.Load())
 	}
 }

@@ -17,6 +17,7 @@ import (
 const (
 	readTime   = 30 * time.Second // opening a card and reading its holder
 	busyPause  = 2 * time.Second  // before a card that another program holds is tried again
+	faultTries = 3                // of a card whose line fails
 	queueDepth = 16
 )
 
@@ -30,11 +31,12 @@ type desk struct {
 	id   string
 	slot reader.SlotState // name and kind; the rest as at creation
 
-	jobs  chan *job
-	wake  chan struct{}    // the slot looks different, or the keys are back
-	held  *held            // the open card; nil while there is none
-	tried uint64           // the insertion that was read last, well or not
-	retry <-chan time.Time // set while another program holds the card
+	jobs   chan *job
+	wake   chan struct{}    // the slot looks different, or the keys are back
+	held   *held            // the open card; nil while there is none
+	tried  uint64           // the insertion that was read last, well or not
+	retry  <-chan time.Time // set while the card is to be tried again
+	faults int              // errors of the line met by this insertion in a row
 
 	mu    sync.Mutex
 	seen  reader.SlotState // as the watcher saw it last
@@ -170,7 +172,7 @@ func (d *desk) look(ctx context.Context) {
 	switch {
 	case !there || !seen.Present:
 		d.drop()
-		d.tried, d.retry = 0, nil
+		d.tried, d.retry, d.faults = 0, nil, 0
 		d.publish(func(v *Reader) { v.State, v.Fault, v.Card = ReaderEmpty, nil, nil })
 	case seen.Insertion != d.tried:
 		d.drop()
@@ -245,7 +247,7 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 		d.failed(err)
 		return
 	}
-	d.held = h
+	d.held, d.faults = h, 0
 	d.ready(d.svc.parts.Now().Sub(began), session.Commands())
 	d.svc.parts.Log.WithFields(map[string]any{
 		"reader": d.id, "version": h.identity.Issuer.Version, "commands": session.Commands(),
@@ -297,6 +299,11 @@ func (d *desk) failed(err error) {
 	case errors.Is(err, reader.ErrStuck):
 		state = ReaderStuck
 	case errors.Is(err, reader.ErrBusy), errors.Is(err, reader.ErrCardReset):
+		d.retry = time.After(busyPause)
+	case errors.Is(err, reader.ErrFault) && d.faults < faultTries:
+		// A card that was swapped faster than the service looks fails at its
+		// first command, and is well when it is connected anew.
+		d.faults++
 		d.retry = time.After(busyPause)
 	}
 	d.publish(func(v *Reader) { v.State, v.Fault, v.Card = state, Explain(err), nil })

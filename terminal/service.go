@@ -63,6 +63,8 @@ type Service struct {
 	health  *health
 	visits  *visits
 
+	catalogue *settlement.Catalogue // the words of codes
+
 	mu       sync.Mutex
 	desks    []*desk // in order of appearance
 	nextDesk int
@@ -78,6 +80,11 @@ type Service struct {
 // New puts a service together. It does nothing before [Service.Run].
 func New(cfg Config, parts Parts) *Service {
 	s := &Service{cfg: cfg, parts: parts, pub: newPublisher(), looked: make(map[reader.Driver]bool)}
+	var err error
+	if s.catalogue, err = settlement.NewCatalogue(); err != nil {
+		// The tables are compiled in; without them codes are shown bare.
+		parts.Log.WithError(err).Error("the national dictionaries cannot be read")
+	}
 	s.watcher = reader.NewWatcher(parts.Drivers, reader.WithClock(parts.Now))
 	s.health = &health{conditions: make(map[string]Condition), now: parts.Now, changed: s.pub.changed}
 	s.visits = newVisits(s)

@@ -24,8 +24,8 @@ var englishWords = sync.OnceValue(func() map[string]string {
 // coded adds the words of a code; a code without any is shown as it is.
 func (s *Service) coded(dictionary, code string) Coded {
 	c := Coded{Code: code, English: englishWords()[dictionary+"\x00"+code]}
-	if s.parts.Upstream != nil && code != "" {
-		c.Chinese, _ = s.parts.Upstream.Catalogue().Meaning(dictionary, code)
+	if s.catalogue != nil && code != "" {
+		c.Chinese, _ = s.catalogue.Meaning(dictionary, code)
 	}
 	return c
 }

@@ -129,6 +129,8 @@ type Options struct {
 	Center centersim.Config
 	Dir    string // state directory of an earlier bed
 	Answer time.Duration
+	// Wrap, where not nil, stands between the service and the reader.
+	Wrap func(reader.Driver) reader.Driver
 }
 
 // New starts a desk that ends with the test.
@@ -184,6 +186,9 @@ func New(t testing.TB, o Options) *Bed {
 		Drivers: []reader.Driver{b.Reader}, Pad: b.Pad, Upstream: upstream, Journal: b.Journal,
 		Log: log, Now: time.Now, Version: "test",
 		Prices: []terminal.PriceItem{{Code: "XC08CAA086A001010190002", Name: "氨氯地平片", Price: "0.85"}},
+	}
+	if o.Wrap != nil {
+		parts.Drivers[0] = o.Wrap(b.Reader)
 	}
 	if o.NoPad {
 		parts.Pad = pinpad.None{}
