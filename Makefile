@@ -11,7 +11,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 20s
 
-.PHONY: help setup build run test lint bench fuzz clean
+.PHONY: help setup build run test lint bench fuzz soak clean
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: build ## identity through pcscd, settlement, start-up, memory: each with 
 
 fuzz: setup ## run every fuzz target for FUZZTIME
 	@exec scripts/fuzz $(FUZZTIME)
+
+soak: setup ## the storm, long: 10,000 cards in and out, pcscd killed 200 times; some ten minutes
+	@exec scripts/soak
 
 clean: ## remove what was built
 	rm -rf bin dist .state

@@ -125,6 +125,15 @@ type T0Link interface {
 	T0() bool
 }
 
+// An InsertionLink is a [Link] that knows which insertion it is connected to, where
+// its driver can find out: between the look at a slot and the connection the card
+// may have been swapped.
+type InsertionLink interface {
+	// Insertion returns the number of the insertion as in [SlotState], 0 where
+	// the driver has not seen it yet.
+	Insertion() uint64
+}
+
 // A Doer is a [Link] that can run its owner's code where it talks to the reader,
 // so that a row of commands costs one change of goroutines and not one for each.
 type Doer interface {

@@ -289,8 +289,10 @@ func bySlot(slots []SlotState) map[string]SlotState {
 	return m
 }
 
-// Open connects to the card in a slot that the watcher has seen. The errors are
-// those of [Driver.Open], and [ErrNoReader] for a slot that is not there.
+// Open connects to the card in a slot that the watcher has seen. The card may be
+// another one than was seen: the session's State tells which insertion it is
+// connected to. The errors are those of [Driver.Open], and [ErrNoReader] for a
+// slot that is not there.
 func (w *Watcher) Open(ctx context.Context, slot string, sharing Sharing) (*Session, error) {
 	w.mu.Lock()
 	var (
@@ -318,6 +320,10 @@ func (w *Watcher) Open(ctx context.Context, slot string, sharing Sharing) (*Sess
 	link, err := driver.Open(ctx, slot, sharing)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", slot, err)
+	}
+	if l, ok := link.(InsertionLink); ok && l.Insertion() != state.Insertion {
+		// Another card than the picture shows: the next picture will.
+		state.Insertion, state.ATR, state.Present, state.Mute = l.Insertion(), link.ATR(), true, false
 	}
 	return NewSession(link, state, w.session...), nil
 }

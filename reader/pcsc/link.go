@@ -22,13 +22,14 @@ const removalTime = time.Second
 type link struct {
 	d         *Driver
 	slot      string
-	insertion uint64 // by Watch at the time of opening, 0 where it did not run
+	insertion uint64 // by Watch, 0 where it did not run or has not seen the card
 	thread    *thread
 
 	// Of the thread alone.
 	mode    scard.ShareMode
 	context *scard.Context
 	card    *scard.Card
+	events  uint16 // the service's count of the card it connected
 
 	// Of the owner; but a function of Do that was left behind still runs in the
 	// thread while the owner has gone on.
@@ -63,6 +64,9 @@ func (l *link) ATR() []byte {
 	defer l.mu.Unlock()
 	return bytes.Clone(l.atr)
 }
+
+// Insertion returns which card it is; see [reader.InsertionLink].
+func (l *link) Insertion() uint64 { return l.insertion }
 
 // T0 reports whether a command of case 4 has to leave without its Le; see
 // [reader.T0Link].

@@ -54,6 +54,7 @@ type Driver struct {
 
 	mu        sync.Mutex
 	seen      map[string]reader.SlotState // by Watch, last
+	counts    map[string]uint16           // of events, as the service said with it
 	changed   chan struct{}               // closed and replaced when seen changes
 	abandoned map[string]abandoned        // by slot, "" for the watch
 	insertion uint64
@@ -79,6 +80,7 @@ func New(opts ...Option) *Driver {
 		now:       time.Now,
 		watcher:   establish,
 		seen:      make(map[string]reader.SlotState),
+		counts:    make(map[string]uint16),
 		changed:   make(chan struct{}),
 		abandoned: make(map[string]abandoned),
 		idle:      make(chan struct{}),
@@ -122,7 +124,7 @@ func (d *Driver) Open(ctx context.Context, slot string, sharing reader.Sharing) 
 	if err != nil {
 		return nil, err
 	}
-	l := &link{d: d, slot: slot, insertion: before.Insertion, thread: t, mode: scard.ShareShared}
+	l := &link{d: d, slot: slot, thread: t, mode: scard.ShareShared}
 	if sharing == reader.Exclusive {
 		l.mode = scard.ShareExclusive
 	}
@@ -135,6 +137,7 @@ func (d *Driver) Open(ctx context.Context, slot string, sharing reader.Sharing) 
 		t.stop()
 		return nil, err
 	}
+	l.insertion = d.insertionAt(ctx, slot, l.events)
 	return l, nil
 }
 
@@ -167,6 +170,7 @@ func (l *link) learn() error {
 	if len(status.Atr) == 0 {
 		return reader.ErrMute
 	}
+	l.events = events(scard.StateFlag(status.State))
 	atr := bytes.Clone(status.Atr)
 	l.mu.Lock()
 	defer l.mu.Unlock()

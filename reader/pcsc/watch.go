@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 		report(s)
 	}
 	defer watched.Store(false)
-	defer d.publish(nil)
+	defer d.publish(nil, nil)
 	for {
 		t, err := d.start("")
 		if err == nil {
@@ -93,7 +94,7 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 		if ctx.Err() != nil {
 			return nil
 		}
-		d.publish(nil)
+		d.publish(nil, nil)
 		tell(reader.Snapshot{Err: service(err)})
 		again := time.NewTimer(pause)
 		select {
@@ -117,13 +118,14 @@ func (d *Driver) mark(s *reader.Snapshot) {
 }
 
 // publish keeps the picture for Open and for links whose command failed.
-func (d *Driver) publish(slots []reader.SlotState) {
+func (d *Driver) publish(slots []reader.SlotState, counts map[string]uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.seen)
 	for _, s := range slots {
 		d.seen[s.Slot] = s
 	}
+	d.counts = counts
 	close(d.changed)
 	d.changed = make(chan struct{})
 }
@@ -144,6 +146,35 @@ func (d *Driver) gone(ctx context.Context, slot string, insertion uint64) bool {
 		}
 	}
 }
+
+// insertionAt returns the insertion of a card that the service counted so many
+// events up to, as soon as the watch has seen it. It is 0 where the watch does not
+// run or does not see it in time: then nobody knows which card it is.
+func (d *Driver) insertionAt(ctx context.Context, slot string, count uint16) uint64 {
+	ctx, cancel := context.WithTimeout(ctx, removalTime)
+	defer cancel()
+	for {
+		d.mu.Lock()
+		s, watched := d.seen[slot]
+		same, changed := d.counts[slot] == count || !counted, d.changed
+		d.mu.Unlock()
+		switch {
+		case !watched:
+			return 0
+		case same && s.Present:
+			return s.Insertion
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0
+		}
+	}
+}
+
+// counted tells whether the service counts events in a card's status, too. The one
+// of Windows does so in a wait alone.
+const counted = runtime.GOOS != "windows"
 
 // A watch is the life of one watching context.
 type watch struct {
@@ -216,8 +247,11 @@ func (w *watch) run(ctx context.Context, report func(reader.Snapshot)) error {
 
 // publish makes the picture known to the driver and returns it.
 func (w *watch) publish() reader.Snapshot {
-	slots := w.slots()
-	w.d.publish(slots)
+	slots, counts := w.slots(), make(map[string]uint16, len(w.looks))
+	for name, l := range w.looks {
+		counts[name] = events(l.flags)
+	}
+	w.d.publish(slots, counts)
 	return reader.Snapshot{Slots: slots}
 }
 

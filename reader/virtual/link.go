@@ -13,12 +13,13 @@ import (
 
 // A link is an open connection. Everything in it is guarded by the driver's mu.
 type link struct {
-	d        *Driver
-	s        *slot
-	atr      []byte
-	dead     error // why the link is useless
-	wasReset bool  // another program reset the card and the owner does not know yet
-	closed   bool
+	d         *Driver
+	s         *slot
+	atr       []byte
+	insertion uint64
+	dead      error // why the link is useless
+	wasReset  bool  // another program reset the card and the owner does not know yet
+	closed    bool
 }
 
 // state returns why no command can be sent now, nil where one can.
@@ -176,6 +177,9 @@ func (l *link) hang(ctx context.Context) ([]byte, error) {
 		}
 	}
 }
+
+// Insertion returns which card it is; see [reader.InsertionLink].
+func (l *link) Insertion() uint64 { return l.insertion }
 
 func (l *link) ATR() []byte { return bytes.Clone(l.atr) }
 

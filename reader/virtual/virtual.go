@@ -301,7 +301,7 @@ func (d *Driver) Open(ctx context.Context, name string, sharing reader.Sharing) 
 	case s.exclusive != nil || sharing == reader.Exclusive && (len(s.links) > 0 || s.foreign):
 		return nil, reader.ErrBusy
 	}
-	l := &link{d: d, s: s, atr: bytes.Clone(s.atr)}
+	l := &link{d: d, s: s, atr: bytes.Clone(s.atr), insertion: s.insertion}
 	s.links[l] = true
 	if sharing == reader.Exclusive {
 		s.exclusive = l
