@@ -224,6 +224,15 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 		d.failed(err)
 		return
 	}
+	if session.State().Insertion != seen.Insertion {
+		// The card was swapped since. The watcher is about to tell of the one that
+		// is connected; where it does not, the slot is looked at again.
+		if cerr := session.Close(); cerr != nil {
+			d.svc.parts.Log.WithError(cerr).Debug("close after a swap")
+		}
+		d.tried, d.retry = 0, time.After(busyPause)
+		return
+	}
 	h := &held{session: session, insertion: seen.Insertion}
 	err = d.transaction(ctx, h, func() error {
 		// A row of commands runs where the reader is talked to. Where the reader
