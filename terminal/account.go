@@ -103,7 +103,7 @@ func (s *Service) Debit(ctx context.Context, id string, req DebitRequest) (CardT
 		if !h.identity.Authenticated {
 			return ErrUnverified
 		}
-		t, err = h.card.Purchase(ctx, s.parts.Keys, s.parts.Debits, order)
+		t, err = h.card.Purchase(ctx, s.keys(), s.parts.Debits, order)
 		return err
 	})
 	s.audit("account debited", d)

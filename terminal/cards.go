@@ -113,7 +113,7 @@ func (s *Service) File(ctx context.Context, id, name string) (FileDocument, erro
 			return fmt.Errorf("read %s: %w", file, card.ErrPINRequired)
 		}
 		var err error
-		read, err = h.card.ReadFile(ctx, file, s.parts.Keys)
+		read, err = h.card.ReadFile(ctx, file, s.keys())
 		return err
 	})
 	if err != nil {

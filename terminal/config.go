@@ -50,7 +50,11 @@ type ReaderConfig struct {
 	Kind string `toml:"kind"`
 	// Match is a pattern for the reader's name with * and ?; empty is any.
 	Match string `toml:"match"`
-	// Role is user (the patient's card) or ignore.
+	// Serial is the reader's serial number as its name shows it, in brackets;
+	// empty is any.
+	Serial string `toml:"serial"`
+	// Role is user (the patient's card), contactless (the same, in a field),
+	// psam (holds keys), ignore, or auto: what a slot is for is guessed.
 	Role string `toml:"role"`
 	// Image is the card image in a virtual reader: a file, or 1.0, 2.0, 3.0;
 	// none leaves the reader empty.
@@ -263,10 +267,10 @@ func (c *Config) check() error {
 		}
 		switch r.Role {
 		case "":
-			r.Role = "user"
-		case "user", "ignore":
+			r.Role = RoleAuto
+		case RoleAuto, RoleUser, RoleContactless, RolePSAM, RoleIgnore:
 		default:
-			return wrong(key+"role", "user or ignore")
+			return wrong(key+"role", "auto, user, contactless, psam or ignore")
 		}
 	}
 	for i, a := range c.Keys.HSM {

@@ -33,7 +33,7 @@ func TestConfigIsReadAndCompleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen != "127.0.0.1:8750" || c.StateDir != "/etc/onecard/state" || c.Readers[0].Match != "*" || c.Readers[0].Role != "user" ||
+	if c.Listen != "127.0.0.1:8750" || c.StateDir != "/etc/onecard/state" || c.Readers[0].Match != "*" || c.Readers[0].Role != "auto" ||
 		c.Upstream.Style != "none" || c.PINPad.Kind != "none" {
 		t.Errorf("%+v", c)
 	}

@@ -30,10 +30,12 @@ type desk struct {
 	svc  *Service
 	id   string
 	slot reader.SlotState // name and kind; the rest as at creation
+	role string           // by configuration
 
 	jobs   chan *job
 	wake   chan struct{}    // the slot looks different, or the keys are back
 	held   *held            // the open card; nil while there is none
+	sam    *reader.Session  // the open PSAM; nil while there is none
 	tried  uint64           // the insertion that was read last, well or not
 	retry  <-chan time.Time // set while the card is to be tried again
 	faults int              // errors of the line met by this insertion in a row
@@ -69,11 +71,11 @@ type exchanger interface {
 	Exchange(context.Context, apdu.Command) (apdu.Response, error)
 }
 
-func newDesk(s *Service, id string, slot reader.SlotState) *desk {
+func newDesk(s *Service, id string, slot reader.SlotState, role string) *desk {
 	return &desk{
-		svc: s, id: id, slot: slot,
+		svc: s, id: id, slot: slot, role: role,
 		jobs: make(chan *job, queueDepth), wake: make(chan struct{}, 1),
-		view: Reader{ID: id, Name: slot.Slot, Kind: slot.Kind, Role: "user", PINPad: s.parts.Pad.Kind(), State: ReaderEmpty},
+		view: Reader{ID: id, Name: slot.Slot, Kind: slot.Kind, Role: shownRole(slot, role), PINPad: s.parts.Pad.Kind(), State: ReaderEmpty},
 	}
 }
 
@@ -186,12 +188,20 @@ func (d *desk) look(ctx context.Context) {
 // needsKeys reports whether the card was not authenticated only because the
 // key holder could not be asked.
 func (d *desk) needsKeys() bool {
-	return !d.held.identity.Authenticated && fault.Of(d.held.identity.AuthError).Code == fault.HSMUnreachable
+	if d.held.identity.Authenticated {
+		return false
+	}
+	switch fault.Of(d.held.identity.AuthError).Code {
+	case fault.HSMUnreachable, fault.NoKeyHolder, fault.NoPSAM, fault.PSAMLacksKey:
+		return true
+	}
+	return false
 }
 
 // drop ends the session. A card whose PIN was verified is reset, so that no
 // other program inherits it.
 func (d *desk) drop() {
+	d.dropPSAM(nil)
 	if d.held == nil {
 		return
 	}
@@ -213,6 +223,10 @@ func (d *desk) drop() {
 func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 	if seen.Mute {
 		d.failed(reader.ErrMute)
+		return
+	}
+	if d.role == RolePSAM {
+		d.readPSAM(ctx, seen)
 		return
 	}
 	d.publish(func(v *Reader) { v.State, v.Fault, v.Card = ReaderReading, nil, nil })
@@ -243,15 +257,20 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 				return err
 			}
 			h.card = c
-			if h.identity, err = c.Identity(ctx, d.svc.parts.Keys); err == nil {
+			if h.identity, err = c.Identity(ctx, d.svc.keys()); err == nil {
 				h.unfinished = d.svc.settleAccounts(ctx, c)
 			}
 			return err
 		})
 	})
 	if err != nil {
+		isPSAM := d.role == RoleAuto && errors.Is(err, card.ErrNotSocialSecurity) && answersAsPSAM(ctx, session)
 		if cerr := session.Close(); cerr != nil {
 			d.svc.parts.Log.WithError(cerr).Debug("close after a failed read")
+		}
+		if isPSAM {
+			d.readPSAM(ctx, seen)
+			return
 		}
 		d.failed(err)
 		return
@@ -270,7 +289,7 @@ func (d *desk) identify(ctx context.Context) {
 	defer cancel()
 	began, sent := d.svc.parts.Now(), d.held.session.Commands()
 	err := d.transaction(ctx, d.held, func() (err error) {
-		d.held.identity, err = d.held.card.Identity(ctx, d.svc.parts.Keys)
+		d.held.identity, err = d.held.card.Identity(ctx, d.svc.keys())
 		return err
 	})
 	if err != nil {

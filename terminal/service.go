@@ -17,6 +17,7 @@ import (
 	"errors"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,6 +71,7 @@ type Service struct {
 	nextDesk int
 	looked   map[reader.Driver]bool // drivers that have told what there is
 	testKeys bool
+	sams     []*heldPSAM // in order of appearance
 	day      DayCount
 	counted  counting
 	serving  bool // Run has not ended: it will wait for running
@@ -176,7 +178,7 @@ func (s *Service) role(slot reader.SlotState) string {
 		if r.Kind != slot.Kind {
 			continue
 		}
-		if wildcard(r.Match, slot.Slot) {
+		if wildcard(r.Match, slot.Slot) && (r.Serial == "" || strings.Contains(slot.Slot, "("+r.Serial+")")) {
 			return r.Role
 		}
 	}
@@ -189,9 +191,12 @@ func (s *Service) reconcile(ctx context.Context) {
 	present := make(map[string]reader.SlotState)
 	users := 0
 	for _, slot := range slots {
-		if s.role(slot) == "user" {
+		switch role := s.role(slot); role {
+		case RoleAuto, RoleUser, RoleContactless, RolePSAM:
 			present[slot.Kind+"\x00"+slot.Slot] = slot
-			users++
+			if role != RolePSAM {
+				users++
+			}
 		}
 	}
 	s.mu.Lock()
@@ -209,7 +214,7 @@ func (s *Service) reconcile(ctx context.Context) {
 			continue
 		}
 		s.nextDesk++
-		d := newDesk(s, "r"+strconv.Itoa(s.nextDesk), present[key])
+		d := newDesk(s, "r"+strconv.Itoa(s.nextDesk), present[key], s.role(present[key]))
 		s.desks = append(s.desks, d)
 		known[key] = d
 		s.running.Go(func() { d.run(ctx) })
@@ -288,23 +293,24 @@ func (s *Service) desk(id string) (*desk, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var first *desk
-	var firstState string
+	var best int
 	for _, d := range s.desks {
 		view, there := d.published()
 		if !there {
 			continue
 		}
 		if id != "" && id != AnyReader {
-			if d.id == id || view.Name == id {
+			if view.Role != RolePSAM && (d.id == id || view.Name == id) {
 				return d, nil
 			}
 			continue
 		}
-		if view.State == ReaderReady {
-			return d, nil
+		if view.Role == RolePSAM {
+			continue
 		}
-		if first == nil || firstState == ReaderEmpty && view.State != ReaderEmpty {
-			first, firstState = d, view.State
+		// Contact goes before contactless, and a card that was read before all.
+		if rank := preference(view); first == nil || rank > best {
+			first, best = d, rank
 		}
 	}
 	switch {

@@ -308,8 +308,8 @@ func (s *Service) holderOf(ctx context.Context, reader string) (*desk, card.Iden
 	}
 	var id card.Identity
 	err = d.ask(ctx, 0, func(ctx context.Context, h *held) error {
-		if !h.identity.Authenticated && s.parts.Keys != nil && h.identity.AuthError != nil && !errors.Is(h.identity.AuthError, card.ErrNotGenuine) {
-			again, err := h.card.Identity(ctx, s.parts.Keys)
+		if !h.identity.Authenticated && s.keys() != nil && h.identity.AuthError != nil && !errors.Is(h.identity.AuthError, card.ErrNotGenuine) {
+			again, err := h.card.Identity(ctx, s.keys())
 			if err != nil {
 				return err
 			}

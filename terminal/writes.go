@@ -62,7 +62,7 @@ func (s *Service) Write(ctx context.Context, id string, req WriteRequest) (Write
 		if !h.identity.Authenticated {
 			return errors.Join(ErrUnverified, h.identity.AuthError)
 		}
-		plan, err := h.card.NewPlan(ctx, s.parts.Keys, changes...)
+		plan, err := h.card.NewPlan(ctx, s.keys(), changes...)
 		if err != nil {
 			return err
 		}
@@ -71,13 +71,13 @@ func (s *Service) Write(ctx context.Context, id string, req WriteRequest) (Write
 			return nil
 		}
 		result.Plan = plan.ID
-		if err := h.card.Execute(ctx, s.parts.Keys, s.parts.Plans, plan); err != nil {
+		if err := h.card.Execute(ctx, s.keys(), s.parts.Plans, plan); err != nil {
 			return err
 		}
 		result.Written = true
 		if file.DF == "SSSE" {
 			// Whose card it is may just have changed.
-			h.identity, err = h.card.Identity(ctx, s.parts.Keys)
+			h.identity, err = h.card.Identity(ctx, s.keys())
 			if err == nil {
 				d.ready(0, h.session.Commands())
 			}
@@ -97,7 +97,7 @@ func (s *Service) writer(id string) (*desk, error) {
 	switch {
 	case s.parts.Plans == nil || s.parts.Debits == nil:
 		return nil, errNoStore
-	case s.parts.Keys == nil:
+	case s.keys() == nil:
 		return nil, card.ErrNoKeyHolder
 	}
 	return s.desk(id)
@@ -108,14 +108,14 @@ func (s *Service) writer(id string) (*desk, error) {
 // Nothing else may touch the card first. What cannot be ended is returned and
 // shown with the card; reading it goes on.
 func (s *Service) settleAccounts(ctx context.Context, c *card.Card) error {
-	if s.parts.Plans == nil || s.parts.Keys == nil {
+	if s.parts.Plans == nil || s.keys() == nil {
 		return nil
 	}
-	ended, err := c.Recover(ctx, s.parts.Keys, s.parts.Plans)
+	ended, err := c.Recover(ctx, s.keys(), s.parts.Plans)
 	for _, e := range ended {
 		s.parts.Log.WithField("plan", e.Plan.ID).WithField("outcome", e.Outcome).Warning("a write that was torn was ended")
 	}
-	decided, derr := c.Resolve(ctx, s.parts.Keys, s.parts.Debits)
+	decided, derr := c.Resolve(ctx, s.keys(), s.parts.Debits)
 	for _, t := range decided {
 		s.parts.Log.WithField("transaction", t.ID).WithField("state", t.State).Warning("a transaction that was torn was decided")
 	}
@@ -137,7 +137,7 @@ func (s *Service) ChangePIN(ctx context.Context, id string, pins PINs) error {
 // calls has made sure who the holder is.
 func (s *Service) ResetPIN(ctx context.Context, id string, pins PINs) error {
 	return s.newPIN(ctx, id, pins, false, func(ctx context.Context, h *held, _, next card.PIN) error {
-		return h.card.ReloadPIN(ctx, s.parts.Keys, next, card.DefaultPINPolicy(), h.identity.Holder)
+		return h.card.ReloadPIN(ctx, s.keys(), next, card.DefaultPINPolicy(), h.identity.Holder)
 	})
 }
 
@@ -147,7 +147,7 @@ func (s *Service) UnblockPIN(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = d.ask(ctx, 0, func(ctx context.Context, h *held) error { return h.card.UnblockPIN(ctx, s.parts.Keys) })
+	err = d.ask(ctx, 0, func(ctx context.Context, h *held) error { return h.card.UnblockPIN(ctx, s.keys()) })
 	s.showPIN(ctx, d)
 	s.audit("PIN unblocked", d)
 	return err

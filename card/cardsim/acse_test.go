@@ -129,7 +129,7 @@ func TestCertificates(t *testing.T) {
 	d.want(pair, "6985")
 	d.want(sign, "6985")
 	d.want("80C98200020012", "6985")
-	plain := newDesk(t, "3.0", nil)
+	plain := newDesk(t, "3.0", func(m map[string]any) { delete(m, "certificates") })
 	plain.want(selectACSE, "6A82")
 }
 

@@ -48,6 +48,8 @@ type cli struct {
 	Read    readCmd    `cmd:"" help:"Read the card: its holder, or one file."`
 	Write   writeCmd   `cmd:"" help:"Change records of the card: planned, journalled, read back."`
 	PIN     pinCmd     `cmd:"" name:"pin" help:"Verify, change, reset or unblock the PIN, or ask for the tries left."`
+	Summary summaryCmd `cmd:"" help:"What a person wants to know of the own card, as JSON; after the PIN."`
+	Cert    certCmd    `cmd:"" help:"Keys, certificate and signatures of a 3.0 card."`
 	Account accountCmd `cmd:"" help:"Show the medical account on the card."`
 	Debit   debitCmd   `cmd:"" help:"Take an amount from the medical account on the card."`
 	Proof   proofCmd   `cmd:"" help:"Ask the card for the proof of its latest purchase."`

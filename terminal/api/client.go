@@ -213,6 +213,26 @@ func (c *Client) Proof(ctx context.Context, reader string, sequence uint16) (out
 	return out, c.do(ctx, "GET", readerPath(reader, fmt.Sprintf("/account/proof?sequence=%d", sequence)), nil, &out)
 }
 
+// Summary returns what a person wants to know of the own card.
+func (c *Client) Summary(ctx context.Context, reader string) (out json.RawMessage, err error) {
+	return out, c.do(ctx, "GET", readerPath(reader, "/summary"), nil, &out)
+}
+
+// Certificate returns public key and certificate.
+func (c *Client) Certificate(ctx context.Context, reader string) (out terminal.Certificate, err error) {
+	return out, c.do(ctx, "GET", readerPath(reader, "/certificate"), nil, &out)
+}
+
+// GenerateKey has the card make a new key pair.
+func (c *Client) GenerateKey(ctx context.Context, reader string, pin []byte) (out terminal.Certificate, err error) {
+	return out, c.do(ctx, "POST", readerPath(reader, "/certificate/key"), PINRequest{PIN: pin}, &out)
+}
+
+// Sign has the card sign a message.
+func (c *Client) Sign(ctx context.Context, reader string, pin, message []byte) (out terminal.Signature, err error) {
+	return out, c.do(ctx, "POST", readerPath(reader, "/certificate/sign"), SignRequest{PIN: pin, Message: message}, &out)
+}
+
 // PIN returns the state of the card's PIN.
 func (c *Client) PIN(ctx context.Context, reader string) (p terminal.PIN, err error) {
 	return p, c.do(ctx, "GET", "/v1/readers/"+url.PathEscape(reader)+"/pin", nil, &p)

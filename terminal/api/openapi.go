@@ -1,9 +1,11 @@
 package api
 
 import (
+	"encoding"
 	"encoding/json"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,6 +83,8 @@ var (
 	timeType   = reflect.TypeFor[time.Time]()
 	digitsType = reflect.TypeFor[Digits]()
 	jsonType   = reflect.TypeFor[json.Marshaler]()
+	textType   = reflect.TypeFor[encoding.TextMarshaler]()
+	bytesType  = reflect.TypeFor[[]byte]()
 )
 
 // schemaOf describes a type; structs are named in schemas and referred to.
@@ -90,7 +94,16 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == digitsType:
 		return map[string]any{"type": "string", "pattern": "^[0-9]{4,16}$"}
-	case t.Implements(jsonType) && t.Kind() != reflect.Pointer:
+	case t == bytesType:
+		return map[string]any{"type": "string", "contentEncoding": "base64"}
+	case t.Kind() == reflect.Pointer:
+	case t.Implements(textType):
+		return map[string]any{"type": "string"}
+	case t.Implements(jsonType) && t.Kind() == reflect.Struct:
+		return map[string]any{"type": "object"}
+	case t.Implements(jsonType) && t.Kind() == reflect.Int64:
+		return map[string]any{"type": "number"}
+	case t.Implements(jsonType):
 		return map[string]any{"type": "string"}
 	}
 	switch t.Kind() {
@@ -108,14 +121,25 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 	case reflect.Map:
 		return map[string]any{"type": "object"}
 	case reflect.Struct:
-		if _, known := schemas[t.Name()]; !known {
-			schemas[t.Name()] = nil // ends recursion
-			schemas[t.Name()] = structSchema(t, schemas)
+		name := schemaName(t)
+		if _, known := schemas[name]; !known {
+			schemas[name] = nil // ends recursion
+			schemas[name] = structSchema(t, schemas)
 		}
-		return map[string]any{"$ref": "#/components/schemas/" + t.Name()}
+		return map[string]any{"$ref": "#/components/schemas/" + name}
 	default:
 		return map[string]any{"type": "string"}
 	}
+}
+
+// schemaName is a type's name; those of other packages than the service's own
+// carry theirs, because names repeat.
+func schemaName(t reflect.Type) string {
+	pkg := t.PkgPath()[strings.LastIndexByte(t.PkgPath(), '/')+1:]
+	if pkg == "terminal" || pkg == "api" {
+		return t.Name()
+	}
+	return pkg + "." + t.Name()
 }
 
 func structSchema(t reflect.Type, schemas map[string]any) map[string]any {
@@ -144,6 +168,8 @@ func structSchema(t reflect.Type, schemas map[string]any) map[string]any {
 		}
 	}
 	add(t)
+	slices.Sort(required)
+	required = slices.Compact(required)
 	schema := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 	if len(required) > 0 {
 		schema["required"] = required

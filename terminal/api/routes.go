@@ -52,6 +52,14 @@ type NewPINRequest struct {
 	New Digits `json:"new,omitempty"`
 }
 
+// SignRequest asks for a signature over a message, in base64. The PIN is that of
+// the certificate environment: entered at the pad, or, on the Unix socket alone,
+// in the body.
+type SignRequest struct {
+	PIN     Digits `json:"pin,omitempty"`
+	Message []byte `json:"message"`
+}
+
 // Changed is the answer of what sets or unblocks a PIN.
 type Changed struct {
 	Changed bool `json:"changed"`
@@ -152,6 +160,28 @@ func Routes() []Route {
 			serve: get(func(s *Server, r *http.Request) (any, error) {
 				files, err := s.desk.Files(r.Context(), r.PathValue("id"))
 				return Files{files}, err
+			})},
+		{Method: "GET", Path: "/v1/readers/{id}/summary", Summary: "What a person wants to know of the own card, in one answer; after the PIN", Answer: terminal.SummaryDocument{},
+			serve: get(func(s *Server, r *http.Request) (any, error) { return s.desk.Summary(r.Context(), r.PathValue("id")) })},
+		{Method: "GET", Path: "/v1/readers/{id}/certificate", Summary: "Public key for signatures and certificate of a 3.0 card", Answer: terminal.Certificate{},
+			serve: get(func(s *Server, r *http.Request) (any, error) {
+				return s.desk.Certificate(r.Context(), r.PathValue("id"))
+			})},
+		{Method: "POST", Path: "/v1/readers/{id}/certificate/key", Summary: "Have the card make a new key pair for signatures", Body: PINRequest{}, Answer: terminal.Certificate{}, NoPage: true,
+			serve: post(func(s *Server, r *http.Request, body PINRequest) (any, error) {
+				defer clear(body.PIN)
+				if body.PIN != nil && doorOf(r) != overSocket {
+					return nil, ErrPINNetwork
+				}
+				return s.desk.GenerateKey(r.Context(), r.PathValue("id"), body.PIN)
+			})},
+		{Method: "POST", Path: "/v1/readers/{id}/certificate/sign", Summary: "Have the card sign a message with SM2", Body: SignRequest{}, Answer: terminal.Signature{}, NoPage: true,
+			serve: post(func(s *Server, r *http.Request, body SignRequest) (any, error) {
+				defer clear(body.PIN)
+				if body.PIN != nil && doorOf(r) != overSocket {
+					return nil, ErrPINNetwork
+				}
+				return s.desk.Sign(r.Context(), r.PathValue("id"), body.PIN, body.Message)
 			})},
 		{Method: "POST", Path: "/v1/readers/{id}/write", Summary: "Change records of one file, or with dry_run show what would change", Body: terminal.WriteRequest{}, Answer: terminal.WriteResult{}, NoPage: true,
 			serve: post(func(s *Server, r *http.Request, body terminal.WriteRequest) (any, error) {
