@@ -8,6 +8,10 @@ const (
 	ReaderBusy            Code = "OC-1004" // Another program holds the reader exclusively.
 	ReaderStuck           Code = "OC-1005" // The card reader did not answer in time.
 	ReaderFault           Code = "OC-1006" // Communication with the card reader failed.
+	CardUnitFault         Code = "OC-1011" // The card unit has a failure.
+	CardJam               Code = "OC-1012" // A card is stuck in the card unit.
+	HopperEmpty           Code = "OC-1013" // The hopper of the card unit is empty.
+	BinFull               Code = "OC-1014" // The reject bin of the card unit is full.
 	NoCard                Code = "OC-1101" // There is no card in the reader.
 	CardMute              Code = "OC-1102" // The card does not answer; it may be upside down or damaged.
 	CardRemoved           Code = "OC-1103" // The card was taken out during the operation.
