@@ -60,6 +60,8 @@ func detail(err error) string {
 		sums     *settlement.SumsError
 		onCard   *card.RefusedError
 		onRecord *card.RecordError
+		change   *card.ChangeError
+		conflict *card.ConflictError
 		status   *apdu.StatusError
 	)
 	switch {
@@ -78,6 +80,10 @@ func detail(err error) string {
 		return sums.Error()
 	case errors.As(err, &onRecord):
 		return onRecord.Error()
+	case errors.As(err, &change):
+		return change.Error()
+	case errors.As(err, &conflict):
+		return conflict.Error()
 	case errors.As(err, &onCard):
 		return onCard.Error()
 	case errors.As(err, &status):

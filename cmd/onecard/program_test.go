@@ -211,7 +211,8 @@ func finishWith(t testing.TB, env []string, in, name string, args ...string) (ou
 type hospital map[string]string
 
 // toml is the configuration: kind, match, role, image and quirks of the one
-// reader, hsm, center, style, credentials, listen, state, pin.
+// reader, hsm, center, style, credentials, listen, state, pin, terminal (its
+// number), profile.
 func (h hospital) toml() string {
 	value := func(key, otherwise string) string {
 		if v, given := h[key]; given {
@@ -230,6 +231,9 @@ func (h hospital) toml() string {
 	if quirks := value("quirks", ""); quirks != "" {
 		line("quirks = [\"%s\"]", strings.ReplaceAll(quirks, ",", `", "`))
 	}
+	if profile := value("profile", ""); profile != "" {
+		line("[card]\nprofile = %q", profile)
+	}
 	if hsm := value("hsm", ""); hsm != "" {
 		line("[keys]\nhsm = [%q]\ntimeout = \"20s\"", hsm)
 	}
@@ -240,6 +244,9 @@ func (h hospital) toml() string {
 		}
 	}
 	line("[institution]\ncode = \"H51010000001\"\nname = \"样例医院\"\narea = \"510100\"")
+	if terminal := value("terminal", "510100000001"); terminal != "" {
+		line("terminal = %q", terminal)
+	}
 	line("[operator]\nno = \"0001\"\nname = \"收费一\"")
 	line("[counter]\ndepartment_code = \"0300\"\ndepartment_name = \"内科\"\nspecialty = \"A03\"")
 	line("doctor_code = \"D51010000001\"\ndoctor_name = \"李医生\"\ndiagnosis_code = \"I10.x00\"\ndiagnosis_name = \"原发性高血压\"")

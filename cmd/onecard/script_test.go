@@ -21,6 +21,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"onecard/card/cardsim"
+	"onecard/fault"
 	"onecard/terminal"
 	"onecard/terminal/api"
 )
@@ -29,10 +31,14 @@ import (
 // they have:
 //
 //	config [KEY=VALUE...]          write onecard.toml, see hospital
+//	image FILE NAME [PATH=VALUE...] write the card image NAME with other values,
+//	                               files.DF03EF07.71=hex:51AE00; none: taken out
 //	start VARIABLE PROGRAM ARGS... start a program; the variable is the last
 //	                               word of its first line: an address
 //	end VARIABLE                   interrupt it; it ends with status 0
 //	await CONDITION...             follow the daemon's events until they hold
+//	verify-with-key KEY FILE SIGNATURE
+//	                               onecard cert verify; KEY is what cert show printed
 //	order FAULT...                 order faults of the centre that was started
 //	exits STATUS PROGRAM ARGS...   run a program that ends with that status
 //	json PATH VALUE                a value in the JSON of the last output
@@ -55,9 +61,9 @@ func TestScripts(t *testing.T) {
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"config": cmdConfig, "start": cmdStart, "end": cmdEnd, "await": cmdAwait,
+				"config": cmdConfig, "image": cmdImage, "start": cmdStart, "end": cmdEnd, "await": cmdAwait,
 				"exits": cmdExits, "json": cmdJSON, "keys": cmdKeys, "http": cmdHTTP,
-				"order": cmdOrder,
+				"order": cmdOrder, "verify-with-key": cmdVerify,
 			},
 			RequireExplicitExec: true,
 		})
@@ -82,6 +88,52 @@ func cmdConfig(ts *testscript.TestScript, _ bool, args []string) {
 	h := hospital{"hsm": ts.Getenv("HSM"), "center": ts.Getenv("CENTER")}
 	maps.Copy(h, pairs(ts, args))
 	ts.Check(os.WriteFile(ts.MkAbs("onecard.toml"), []byte(h.toml()), 0o600))
+}
+
+func cmdImage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: image FILE NAME [PATH=VALUE...]")
+	}
+	text, err := cardsim.Images().ReadFile("images/" + args[1] + ".json")
+	ts.Check(err)
+	var image any
+	ts.Check(json.Unmarshal(text, &image))
+	for _, arg := range args[2:] {
+		path, value, found := strings.Cut(arg, "=")
+		if !found {
+			ts.Fatalf("%s: PATH=VALUE expected", arg)
+		}
+		var v any = value
+		if strings.HasPrefix(value, "[") || strings.HasPrefix(value, "{") {
+			ts.Check(json.Unmarshal([]byte(value), &v))
+		}
+		ts.Check(replace(image, strings.Split(path, "."), v))
+	}
+	text, err = json.Marshal(image)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
+// replace puts a value at a path of a JSON document; "" takes away what is there.
+func replace(doc any, path []string, value any) error {
+	name := path[0]
+	switch at := doc.(type) {
+	case map[string]any:
+		switch {
+		case len(path) > 1:
+			return replace(at[name], path[1:], value)
+		case value == "":
+			delete(at, name)
+		default:
+			at[name] = value
+		}
+		return nil
+	case []any:
+		if n, err := strconv.Atoi(name); err == nil && n < len(at) && len(path) > 1 {
+			return replace(at[n], path[1:], value)
+		}
+	}
+	return fmt.Errorf("%s: nothing there", name)
 }
 
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
@@ -207,8 +259,11 @@ func lookup(ts *testscript.TestScript, path string) any {
 			}
 			v = inner
 		case []any:
-			// By tag, .file.records.70.value, or by place.
-			n := slices.IndexFunc(at, func(e any) bool { m, ok := e.(map[string]any); return ok && m["tag"] == name })
+			// By tag or file, .files.DF03EF07.records.70.value, or by place.
+			n := slices.IndexFunc(at, func(e any) bool {
+				m, ok := e.(map[string]any)
+				return ok && (m["tag"] == name || m["id"] == name)
+			})
 			if n < 0 {
 				var err error
 				if n, err = strconv.Atoi(name); err != nil || n >= len(at) {
@@ -240,6 +295,20 @@ func cmdKeys(ts *testscript.TestScript, neg bool, args []string) {
 	got, want := slices.Sorted(maps.Keys(object)), slices.Sorted(slices.Values(args[1:]))
 	if !slices.Equal(got, want) {
 		ts.Fatalf("%s has\n%v, not\n%v", args[0], got, want)
+	}
+}
+
+func cmdVerify(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: verify-with-key KEY FILE SIGNATURE")
+	}
+	words := strings.Fields(ts.ReadFile(args[0]))
+	err := ts.Exec("onecard", "cert", "verify", "--file", args[1], "--signature", args[2], "--key", words[len(words)-1])
+	if (err != nil) != neg {
+		ts.Fatalf("verify: %v\n%s", err, ts.ReadFile("stderr"))
+	}
+	if neg && !strings.Contains(ts.ReadFile("stderr"), string(fault.SignatureWrong)) {
+		ts.Fatalf("refused otherwise: %s", ts.ReadFile("stderr"))
 	}
 }
 
