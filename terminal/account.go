@@ -87,6 +87,9 @@ func (s *Service) Debit(ctx context.Context, id string, req DebitRequest) (CardT
 	if err != nil {
 		return CardTransaction{}, err
 	}
+	if number := s.psamTerminal(); number != "" {
+		order.Terminal = number // a PSAM computes over its own
+	}
 	if order.Terminal == "" {
 		return CardTransaction{}, fmt.Errorf("institution.terminal: missing: %w", ErrConfig)
 	}

@@ -40,11 +40,12 @@ type desk struct {
 	retry  <-chan time.Time // set while the card is to be tried again
 	faults int              // errors of the line met by this insertion in a row
 
-	mu    sync.Mutex
-	seen  reader.SlotState // as the watcher saw it last
-	there bool
-	keys  bool // the key holder came back
-	view  Reader
+	mu      sync.Mutex
+	seen    reader.SlotState // as the watcher saw it last
+	there   bool
+	keys    bool // the key holder came back
+	failing bool // a call to the PSAM failed
+	view    Reader
 }
 
 // held is an open card.
@@ -117,7 +118,8 @@ func (d *desk) quiet() (settled, present bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	present = d.there && d.seen.Present
-	return d.view.State != ReaderReading && present == (d.view.State != ReaderEmpty), present
+	settled = d.view.State != ReaderReading && present == (d.view.State != ReaderEmpty)
+	return settled, present && d.view.Role != RolePSAM
 }
 
 // publish changes the view and tells everybody.
@@ -171,11 +173,17 @@ func (d *desk) look(ctx context.Context) {
 	seen, there, keys := d.seen, d.there, d.keys
 	d.keys = false
 	d.mu.Unlock()
+	d.checkPSAM()
 	switch {
 	case !there || !seen.Present:
 		d.drop()
 		d.tried, d.retry, d.faults = 0, nil, 0
-		d.publish(func(v *Reader) { v.State, v.Fault, v.Card = ReaderEmpty, nil, nil })
+		d.publish(func(v *Reader) {
+			v.State, v.Fault, v.Card, v.Role = ReaderEmpty, nil, nil, shownRole(d.slot, d.role)
+		})
+		if d.role == RolePSAM && d.svc.psamTerminal() == "" {
+			d.svc.health.set(HealthPSAM, card.ErrNoPSAM)
+		}
 	case seen.Insertion != d.tried:
 		d.drop()
 		d.tried = seen.Insertion
@@ -201,7 +209,7 @@ func (d *desk) needsKeys() bool {
 // drop ends the session. A card whose PIN was verified is reset, so that no
 // other program inherits it.
 func (d *desk) drop() {
-	d.dropPSAM(nil)
+	d.dropPSAM()
 	if d.held == nil {
 		return
 	}
@@ -229,7 +237,9 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 		d.readPSAM(ctx, seen)
 		return
 	}
-	d.publish(func(v *Reader) { v.State, v.Fault, v.Card = ReaderReading, nil, nil })
+	d.publish(func(v *Reader) {
+		v.State, v.Fault, v.Card, v.Role = ReaderReading, nil, nil, shownRole(d.slot, d.role)
+	})
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	began := d.svc.parts.Now()
@@ -264,7 +274,7 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 		})
 	})
 	if err != nil {
-		isPSAM := d.role == RoleAuto && errors.Is(err, card.ErrNotSocialSecurity) && answersAsPSAM(ctx, session)
+		isPSAM := d.role == RoleAuto && answersAsPSAM(ctx, session, err)
 		if cerr := session.Close(); cerr != nil {
 			d.svc.parts.Log.WithError(cerr).Debug("close after a failed read")
 		}

@@ -37,9 +37,11 @@ func (s *Service) Doctor(ctx context.Context) []Check {
 	if s.watcher.Err() == nil {
 		checks = append(checks, s.doctorReaders(check)...)
 	}
-	if s.parts.KeysCheck == nil {
+	switch {
+	case s.parts.KeysCheck == nil && s.keys() != nil: // a PSAM does without
+	case s.parts.KeysCheck == nil:
 		checks = append(checks, check("hsm", "密码机", "the HSM", card.ErrNoKeyHolder))
-	} else {
+	default:
 		kctx, cancel := context.WithTimeout(ctx, probeTime)
 		_, err := s.parts.KeysCheck(kctx)
 		cancel()
@@ -74,13 +76,15 @@ func (s *Service) doctorReaders(check func(name, zh, en string, err error) Check
 		return []Check{check("reader", "读卡器", "the card reader", reader.ErrNoReader)}
 	}
 	// One card is enough: a second reader may well be empty.
-	empty := !slices.ContainsFunc(state.Readers, func(r Reader) bool { return r.State != ReaderEmpty })
+	empty := !slices.ContainsFunc(state.Readers, func(r Reader) bool { return r.State != ReaderEmpty && r.Role != RolePSAM })
 	var checks []Check
 	for _, r := range state.Readers {
 		var err error
 		switch r.State {
 		case ReaderEmpty:
-			if empty {
+			if r.Role == RolePSAM {
+				err = card.ErrNoPSAM
+			} else if empty {
 				err = reader.ErrNoCard
 			}
 		case ReaderReady, ReaderReading:

@@ -10,6 +10,7 @@ import (
 const (
 	HealthReader   = "reader"
 	HealthHSM      = "hsm"
+	HealthPSAM     = "psam" // only where there is, or was, or should be one
 	HealthUpstream = "upstream"
 	HealthJournal  = "journal"
 	HealthClock    = "clock"

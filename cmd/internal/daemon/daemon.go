@@ -120,7 +120,7 @@ func Run(ctx context.Context, cfg terminal.Config, o Options) error {
 // DirectConfig is the configuration of a tool that opens readers itself.
 func DirectConfig() terminal.Config {
 	return terminal.Config{
-		Readers: []terminal.ReaderConfig{{Kind: "pcsc", Match: "*", Role: "user"}},
+		Readers: []terminal.ReaderConfig{{Kind: "pcsc", Match: "*", Role: terminal.RoleAuto}},
 		Keys:    terminal.KeysConfig{Timeout: terminal.Duration(5 * time.Second)},
 		PINPad:  terminal.PINPadConfig{Kind: "none"},
 	}
@@ -201,10 +201,17 @@ func drivers(cfg terminal.Config, log *logrus.Logger) (list []reader.Driver, sim
 }
 
 // simulatedCard makes the card of a virtual reader.
-func simulatedCard(r terminal.ReaderConfig, log *logrus.Logger) (*cardsim.Card, error) {
+func simulatedCard(r terminal.ReaderConfig, log *logrus.Logger) (virtual.Card, error) {
 	quirks, err := Quirks(r.Quirks)
 	if err != nil {
 		return nil, fmt.Errorf("quirks: %w: %w", terminal.ErrConfig, err)
+	}
+	if r.Image == "psam" {
+		image, err := cardsim.ExamplePSAM()
+		if err != nil {
+			return nil, fmt.Errorf("image: %w", err)
+		}
+		return cardsim.NewPSAM(image, cardsim.PSAMWithQuirks(quirks...), cardsim.PSAMWithLogger(log))
 	}
 	image, err := LoadImage(r.Image)
 	if err != nil {

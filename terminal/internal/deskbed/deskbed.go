@@ -30,8 +30,13 @@ import (
 	"onecard/terminal"
 )
 
-// Slot is the name of the one reader.
-const Slot = "test reader"
+// Slot is the name of the one reader, SAMSlot that of the slot beside it where
+// Options.SAMRole asks for one, FieldSlot that of a contactless one.
+const (
+	Slot      = "test reader"
+	SAMSlot   = "test reader SAM"
+	FieldSlot = "test reader PICC"
+)
 
 // PIN is that of every example image.
 const PIN = "123456"
@@ -126,6 +131,10 @@ type Options struct {
 	Quirks []cardsim.Quirk
 	NoHSM  bool // none configured
 	NoPad  bool
+	// SAMRole adds a second slot of this role, empty at first.
+	SAMRole string
+	// Field adds a slot that is a contactless field by its name.
+	Field  bool
 	Center centersim.Config
 	Dir    string // state directory of an earlier bed
 	Answer time.Duration
@@ -160,6 +169,20 @@ func New(t testing.TB, o Options) *Bed {
 			MedType: "11", DepartmentCode: "0300", DepartmentName: "内科", Specialty: "A03",
 			DoctorCode: "D51010000001", DoctorName: "李医生", DiagnosisCode: "I10.x00", DiagnosisName: "原发性高血压",
 		},
+	}
+	if o.SAMRole != "" {
+		b.Config.Readers = []terminal.ReaderConfig{
+			{Kind: "virtual", Match: SAMSlot, Role: o.SAMRole}, {Kind: "virtual", Match: "*", Role: terminal.RoleAuto},
+		}
+		if err := b.Reader.AddSlot(SAMSlot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o.Field {
+		b.Config.Readers[len(b.Config.Readers)-1].Role = terminal.RoleAuto
+		if err := b.Reader.AddSlot(FieldSlot); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if b.Journal, err = settlement.OpenJournal(filepath.Join(b.Dir, "journal.db"), time.Now); err != nil {
 		t.Fatal(err)
@@ -257,6 +280,25 @@ func (b *Bed) Insert(image string, quirks ...cardsim.Quirk) {
 	if err := b.Reader.Insert(Slot, b.Card); err != nil {
 		b.T.Fatal(err)
 	}
+}
+
+// InsertPSAM puts the example PSAM into the second slot.
+func (b *Bed) InsertPSAM() *cardsim.PSAM {
+	b.T.Helper()
+	img, err := cardsim.ExamplePSAM()
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	quiet := logrus.New()
+	quiet.SetOutput(io.Discard)
+	p, err := cardsim.NewPSAM(img, cardsim.PSAMWithLogger(quiet))
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	if err := b.Reader.Insert(SAMSlot, p); err != nil {
+		b.T.Fatal(err)
+	}
+	return p
 }
 
 // Reinsert puts the card that was taken, or torn, out back in: what it holds it
