@@ -1,0 +1,269 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"onecard/reader"
+)
+
+// A Config says which unit a [Driver] drives, and how.
+type Config struct {
+	// Name begins the names of the slots: "NAME card", "NAME contactless",
+	// "NAME SAM 1".
+	Name string
+	// Open opens the line, anew after every loss of it.
+	Open func() (Port, error)
+	// Unit makes the unit on an open line and owns it; one of [Units].
+	Unit func(Port) Unit
+	// SAMs is how many SAM slots are looked for, 4 where 0, none where negative.
+	SAMs int
+	// Poll is the time between two looks at the sensors, 200 ms where 0.
+	Poll time.Duration
+	// CaptureAfter is how long a card may lie at the mouth before it is captured;
+	// 0 leaves it there.
+	CaptureAfter time.Duration
+	// ReturnAfter is how long a card may be inside, with no session open, before it
+	// is returned; 0 keeps it.
+	ReturnAfter time.Duration
+	// Record is told of every captured card; may be nil. Where it fails the card is
+	// in the bin all the same, and Problem is told.
+	Record func(Capture) error
+	// Problem is told what goes wrong where no caller waits for it, and nil when it
+	// is over; may be nil.
+	Problem func(error)
+	// Now replaces time.Now.
+	Now func() time.Time
+}
+
+// A Driver is the [reader.Driver] of one unit. Its slots are there while
+// [Driver.Watch] runs and the unit answers. It is safe for use by several
+// goroutines.
+type Driver struct {
+	cfg      Config
+	requests chan request
+
+	mu        sync.Mutex
+	slots     []*slot // none while the unit does not answer
+	changed   chan struct{}
+	down      chan struct{} // closed while there is no unit
+	insertion uint64
+	status    Status
+	problem   string
+}
+
+// slot is one place of a chip. The driver's mu guards it.
+type slot struct {
+	name      string
+	chip      Chip
+	present   bool
+	atr       []byte
+	insertion uint64
+	links     map[*link]bool
+	exclusive *link
+	holder    *link
+}
+
+// A request is run by the goroutine that owns the unit.
+type request struct {
+	ctx  context.Context
+	run  func(ctx context.Context, o *owner) error
+	done chan error // buffered
+}
+
+// New returns a driver. Nothing is opened before [Driver.Watch].
+func New(cfg Config) *Driver {
+	if cfg.Poll <= 0 {
+		cfg.Poll = 200 * time.Millisecond
+	}
+	if cfg.SAMs == 0 {
+		cfg.SAMs = 4
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Record == nil {
+		cfg.Record = func(Capture) error { return nil }
+	}
+	if cfg.Problem == nil {
+		cfg.Problem = func(error) {}
+	}
+	d := &Driver{cfg: cfg, requests: make(chan request), changed: make(chan struct{}), down: make(chan struct{})}
+	close(d.down)
+	return d
+}
+
+// Kind returns "transport".
+func (d *Driver) Kind() string { return "transport" }
+
+// Watch owns the unit until ctx ends; see [reader.Driver]. While the line or the
+// unit is gone there are no slots, and both are looked for again with growing
+// pauses of at most 2 seconds.
+func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error {
+	const shortest, longest = 100 * time.Millisecond, 2 * time.Second
+	pause := shortest
+	d.report(report)
+	for {
+		began := d.cfg.Now()
+		err := d.own(ctx, report)
+		if ctx.Err() != nil {
+			return nil
+		}
+		d.report(report)
+		d.tell(err)
+		if d.cfg.Now().Sub(began) > longest {
+			pause = shortest
+		}
+		retry := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			retry.Stop()
+			return nil
+		case <-retry.C:
+		}
+		pause = min(2*pause, longest)
+	}
+}
+
+// tell tells a problem once.
+func (d *Driver) tell(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	d.mu.Lock()
+	news := text != d.problem
+	d.problem = text
+	d.mu.Unlock()
+	if news {
+		d.cfg.Problem(err)
+	}
+}
+
+func (d *Driver) wake() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// report gives the picture, sorted by name.
+func (d *Driver) report(report func(reader.Snapshot)) {
+	d.mu.Lock()
+	list := make([]reader.SlotState, 0, len(d.slots))
+	for _, s := range d.slots {
+		list = append(list, reader.SlotState{
+			Slot: s.name, Kind: d.Kind(), Present: s.present, Mute: s.present && len(s.atr) == 0,
+			InUse: len(s.links) > 0, Exclusive: s.exclusive != nil, ATR: bytes.Clone(s.atr), Insertion: s.insertion,
+		})
+	}
+	d.mu.Unlock()
+	slices.SortFunc(list, func(a, b reader.SlotState) int { return strings.Compare(a.Slot, b.Slot) })
+	report(reader.Snapshot{Slots: list})
+}
+
+// call has the owner run something, and waits for it or for ctx.
+func (d *Driver) call(ctx context.Context, run func(ctx context.Context, o *owner) error) error {
+	if err := ctx.Err(); err != nil {
+		return late(err)
+	}
+	d.mu.Lock()
+	down := d.down
+	d.mu.Unlock()
+	r := request{ctx, run, make(chan error, 1)}
+	select {
+	case d.requests <- r:
+	case <-down:
+		return reader.ErrReaderGone
+	case <-ctx.Done():
+		return late(ctx.Err())
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		// The owner meets the end of ctx too; what it then says is more exact, but
+		// it may be in a call to the line that has to end first.
+		return late(ctx.Err())
+	}
+}
+
+// Status returns what the sensors said last. It fails with
+// [reader.ErrReaderGone] while the unit does not answer.
+func (d *Driver) Status() (Status, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.down:
+		return Status{}, reader.ErrReaderGone
+	default:
+		return d.status, nil
+	}
+}
+
+// Return brings the card to the mouth, where its holder takes it. Sessions with it
+// end with [reader.ErrCardRemoved]. It fails with [reader.ErrNoCard] where there is
+// no card inside.
+func (d *Driver) Return(ctx context.Context) error {
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.giveBack(ctx) })
+}
+
+// Capture brings the card into the reject bin and records it. Sessions with it end.
+// It fails with [reader.ErrNoCard] where there is none, and with [ErrBinFull].
+func (d *Driver) Capture(ctx context.Context) error {
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.capture(ctx, ByOrder) })
+}
+
+// Dispense fetches a card from the hopper and connects to it. It fails with
+// [ErrOccupied] where there is a card already, and with [ErrHopperEmpty].
+func (d *Driver) Dispense(ctx context.Context) error {
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.dispense(ctx) })
+}
+
+// Do runs f on the goroutine that owns the unit, for what has no method of its
+// own: versions, the bin's counter. f must not keep u.
+func (d *Driver) Do(ctx context.Context, f func(ctx context.Context, u Unit) error) error {
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return f(ctx, o.unit) })
+}
+
+// Open connects to the chip in a slot; see [reader.Driver]. The line belongs to
+// this program alone, so only its own links keep each other out.
+func (d *Driver) Open(ctx context.Context, name string, sharing reader.Sharing) (reader.Link, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.slots, func(s *slot) bool { return s.name == name })
+	if i < 0 {
+		return nil, reader.ErrReaderGone
+	}
+	switch s := d.slots[i]; {
+	case !s.present:
+		return nil, reader.ErrNoCard
+	case len(s.atr) == 0:
+		return nil, reader.ErrMute
+	case s.exclusive != nil || sharing == reader.Exclusive && len(s.links) > 0:
+		return nil, reader.ErrBusy
+	default:
+		l := &link{d: d, s: s, atr: bytes.Clone(s.atr)}
+		s.links[l] = true
+		if sharing == reader.Exclusive {
+			s.exclusive = l
+		}
+		d.wake()
+		return l, nil
+	}
+}
+
+// removed is what links meet whose card went, with the reason.
+func removed(why error) error {
+	if why == nil || errors.Is(why, reader.ErrCardRemoved) {
+		return reader.ErrCardRemoved
+	}
+	return fmt.Errorf("%w: %w", reader.ErrCardRemoved, why)
+}
