@@ -66,6 +66,8 @@ var (
 	// ErrFault: the reader reports an error of its own or of the line to the
 	// card.
 	ErrFault = fault.New(fault.ReaderFault, "communication with the card failed")
+	// ErrNoControl: the reader has no functions beside those of the card.
+	ErrNoControl = fault.New(fault.NoPINPad, "the reader has no functions of its own")
 	// ErrClosed: the session was closed.
 	ErrClosed = fault.New(fault.Internal, "the session is closed")
 
@@ -132,6 +134,14 @@ type InsertionLink interface {
 	// Insertion returns the number of the insertion as in [SlotState], 0 where
 	// the driver has not seen it yet.
 	Insertion() uint64
+}
+
+// A ControlLink is a [Link] whose reader has functions beside those of the card,
+// such as a PIN pad.
+type ControlLink interface {
+	// Control sends a control code to the reader; see SCardControl of PC/SC part
+	// 5. It returns when ctx ends, as Transmit does. The data is not traced.
+	Control(ctx context.Context, code uint32, data []byte) ([]byte, error)
 }
 
 // A Doer is a [Link] that can run its owner's code where it talks to the reader,

@@ -158,6 +158,24 @@ func (s *Session) Reset(ctx context.Context) error {
 	return nil
 }
 
+// Control sends a control code to the reader, for as long as ctx lives; see
+// [ControlLink]. The error wraps [ErrNoControl] for a reader that has no functions
+// of its own.
+func (s *Session) Control(ctx context.Context, code uint32, data []byte) ([]byte, error) {
+	l, ok := s.link.(ControlLink)
+	if !ok {
+		return nil, fmt.Errorf("%s: control: %w", s.slot.Slot, ErrNoControl)
+	}
+	if err := s.lost(); err != nil {
+		return nil, fmt.Errorf("%s: control: %w", s.slot.Slot, err)
+	}
+	answer, err := l.Control(ctx, code, data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: control: %w", s.slot.Slot, err)
+	}
+	return answer, nil
+}
+
 // Close disconnects; see [Link.Close].
 func (s *Session) Close() error {
 	s.watch.stop()

@@ -231,8 +231,16 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 		return d.absent()
 	}
 	insertion := view.Card.Insertion
+	pad, onCard := s.parts.Pad.(pinpad.OnCard)
+	onCard = onCard && digits == nil
 	pin := card.PIN(digits)
-	if digits == nil {
+	verify := func(ctx context.Context, h *held) error { return h.card.VerifyPIN(ctx, pin) }
+	if onCard {
+		verify = func(ctx context.Context, h *held) error {
+			defer d.waiting()()
+			return h.card.VerifyPINAtPad(ctx, atPad(h, pad.Verify))
+		}
+	} else if digits == nil {
 		if pin, err = s.enterPIN(ctx, d, pinpad.Enter); err != nil {
 			return err
 		}
@@ -240,7 +248,7 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 	defer pin.Wipe()
 	var left *int
 	err = d.ask(ctx, insertion, func(ctx context.Context, h *held) error {
-		err := h.card.VerifyPIN(ctx, pin)
+		err := verify(ctx, h)
 		h.pin = h.card.PINVerified()
 		if n, known := triesLeft(err); known {
 			left = &n
@@ -264,8 +272,9 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 	return err
 }
 
-// enterPIN asks at the pad and shows meanwhile that it does.
-func (s *Service) enterPIN(ctx context.Context, d *desk, prompt pinpad.Prompt) (card.PIN, error) {
+// waiting shows that the holder is asked for the PIN, until what it returns is
+// called.
+func (d *desk) waiting() (done func()) {
 	phase := func(p string) {
 		d.publish(func(v *Reader) {
 			if v.Card != nil {
@@ -274,7 +283,19 @@ func (s *Service) enterPIN(ctx context.Context, d *desk, prompt pinpad.Prompt) (
 		})
 	}
 	phase(PINWaiting)
-	defer phase(PINIdle)
+	return func() { phase(PINIdle) }
+}
+
+// atPad lets a pad on the card's own session present a PIN.
+func atPad(h *held, present func(context.Context, pinpad.Controller, pinpad.Template) (apdu.Response, error)) card.Presenter {
+	return func(ctx context.Context, template apdu.Command) (apdu.Response, error) {
+		return present(ctx, h.session, pinpad.Template{Command: template, Digits: card.PadDigits, Old: card.PadOld, New: card.PadNew})
+	}
+}
+
+// enterPIN asks at the pad and shows meanwhile that it does.
+func (s *Service) enterPIN(ctx context.Context, d *desk, prompt pinpad.Prompt) (card.PIN, error) {
+	defer d.waiting()()
 	ctx, cancel := context.WithTimeout(ctx, pinpad.EntryTime)
 	defer cancel()
 	digits, err := s.parts.Pad.Enter(ctx, prompt)

@@ -46,7 +46,8 @@ type Config struct {
 
 // A ReaderConfig names readers and says what they are for.
 type ReaderConfig struct {
-	// Kind is pcsc, serial or virtual.
+	// Kind is pcsc, serial (CCID on a serial line), transport (a motorised card
+	// unit) or virtual.
 	Kind string `toml:"kind"`
 	// Match is a pattern for the reader's name with * and ?; empty is any.
 	Match string `toml:"match"`
@@ -62,6 +63,21 @@ type ReaderConfig struct {
 	// Quirks are the oddities and faults of that card, by the names that
 	// `onecard sim card --quirk=list` shows.
 	Quirks []string `toml:"quirks"`
+	// Port is the serial port of a serial reader or a card unit: /dev/ttyS1,
+	// COM3.
+	Port string `toml:"port"`
+	// Driver is the library that opens the port: bugst or tarm.
+	Driver string `toml:"driver"`
+	// Baud is the rate of the port; 0 is the kind's default.
+	Baud int `toml:"baud"`
+	// Unit is the make of a motorised card unit: crt571.
+	Unit string `toml:"unit"`
+	// CaptureAfter is how long a card may be left at the unit's mouth before it is
+	// captured.
+	CaptureAfter Duration `toml:"capture_after"`
+	// ReturnAfter is how long a card may be in the unit, unused, before it is
+	// returned.
+	ReturnAfter Duration `toml:"return_after"`
 }
 
 // NoImage is the image of a virtual reader without a card.
@@ -138,7 +154,7 @@ type CounterConfig struct {
 
 // PINPadConfig says where a PIN is entered.
 type PINPadConfig struct {
-	// Kind is none or simulated.
+	// Kind is none, reader (the card reader's own pad) or simulated.
 	Kind string `toml:"kind"`
 	// PINFile holds what the simulated pad enters; for demonstrations.
 	PINFile string `toml:"pin_file"`
@@ -246,15 +262,19 @@ func (c *Config) check() error {
 		r := &c.Readers[i]
 		key := fmt.Sprintf("reader[%d].", i)
 		switch r.Kind {
-		case "pcsc":
+		case "pcsc", "serial", "transport":
 		case "virtual":
 			if r.Image == "" {
 				return wrong(key+"image", "a virtual reader needs a card image")
 			}
-		case "serial":
-			return wrong(key+"kind", "serial readers are not in this version; pcsc and virtual are")
 		default:
-			return wrong(key+"kind", "pcsc or virtual")
+			return wrong(key+"kind", "pcsc, serial, transport or virtual")
+		}
+		if err := errors.Join(r.checkUnit(key), r.checkSerial(key)); err != nil {
+			return err
+		}
+		if r.Kind != "transport" && r.Kind != "serial" && (r.Port != "" || r.Driver != "" || r.Baud != 0) {
+			return wrong(key+"port", "only a serial reader and a card unit have port, driver and baud")
 		}
 		if r.Kind != "virtual" && r.Image != "" {
 			return wrong(key+"image", "only a virtual reader has one")
@@ -321,13 +341,13 @@ func (c *Config) check() error {
 		return wrong("upstream.style", "none or x-tif")
 	}
 	switch c.PINPad.Kind {
-	case "none":
+	case "none", "reader":
 	case "simulated":
 		if c.PINPad.PINFile == "" {
 			return wrong("pinpad.pin_file", "the simulated pad needs it")
 		}
 	default:
-		return wrong("pinpad.kind", "none or simulated")
+		return wrong("pinpad.kind", "none, reader or simulated")
 	}
 	return nil
 }

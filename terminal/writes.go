@@ -128,9 +128,29 @@ type PINs struct{ Old, New []byte }
 // ChangePIN replaces the PIN. At the pad the holder enters the old one and the
 // new one twice.
 func (s *Service) ChangePIN(ctx context.Context, id string, pins PINs) error {
+	if pad, ok := s.parts.Pad.(pinpad.OnCard); ok && pins.New == nil {
+		return s.changePINAtPad(ctx, id, pad)
+	}
 	return s.newPIN(ctx, id, pins, true, func(ctx context.Context, h *held, old, next card.PIN) error {
 		return h.card.ChangePIN(ctx, old, next, card.DefaultPINPolicy(), h.identity.Holder)
 	})
+}
+
+// changePINAtPad is ChangePIN where the reader's pad talks to the card itself.
+func (s *Service) changePINAtPad(ctx context.Context, id string, pad pinpad.OnCard) error {
+	d, err := s.writer(id)
+	if err != nil {
+		return err
+	}
+	err = d.ask(ctx, 0, func(ctx context.Context, h *held) error {
+		defer d.waiting()()
+		err := h.card.ChangePINAtPad(ctx, atPad(h, pad.Modify))
+		h.pin = h.pin || h.card.PINVerified()
+		return err
+	})
+	s.showPIN(ctx, d)
+	s.audit("PIN changed", d)
+	return err
 }
 
 // ResetPIN sets a new PIN without the old one and gives all tries back. Whoever

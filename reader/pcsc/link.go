@@ -101,6 +101,29 @@ func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	return call.answer, nil
 }
 
+// Control sends a control code to the reader; see [reader.ControlLink].
+func (l *link) Control(ctx context.Context, code uint32, data []byte) ([]byte, error) {
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, transmitTime)
+		defer cancel()
+	}
+	card, data := l.card, bytes.Clone(data)
+	var answer []byte
+	err := l.do(ctx, reader.ErrStuck, func() error {
+		out, err := card.Control(code, data)
+		answer = bytes.Clone(out) // the binding's keeps a buffer of 64 KB alive
+		return err
+	})
+	if err != nil {
+		return nil, l.removed(ctx, err)
+	}
+	return answer, nil
+}
+
 // A transmission is one call of SCardTransmit, in the link's thread.
 type transmission struct {
 	card    *scard.Card

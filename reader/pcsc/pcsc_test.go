@@ -13,6 +13,7 @@ import (
 	"onecard/apdu"
 	"onecard/fault"
 	"onecard/reader"
+	"onecard/reader/pinpad"
 )
 
 var challenge = apdu.Command{INS: 0x84, Le: 8}
@@ -389,5 +390,22 @@ func TestTranslation(t *testing.T) {
 func TestGuarded(t *testing.T) {
 	if err := guarded(func() error { panic("index out of range") }); !errors.Is(err, reader.ErrFault) {
 		t.Errorf("%v", err)
+	}
+}
+
+// vpcd's reader has no pad, and pcscd says so by refusing the question: the session
+// goes on.
+func TestReaderWithoutPad(t *testing.T) {
+	k := newDesk(t)
+	insert(t, "ONECARD_VPCD_ADDR", atrA, nil)
+	k.until(reader.CardInserted, slot0)
+	s, err := k.w.Open(k.c, slot0, reader.Shared)
+	check(t, err)
+	defer s.Close()
+	if features, err := pinpad.Features(k.c, s); err == nil && len(features) > 0 || err != nil && !errors.Is(err, pinpad.ErrNone) {
+		t.Errorf("features %v, %v", features, err)
+	}
+	if r, err := s.Exchange(k.c, apdu.Command{INS: 0x84, Le: 8}); err != nil || !r.Status.OK() {
+		t.Errorf("afterwards: %v, %v", r.Status, err)
 	}
 }

@@ -59,6 +59,7 @@ type slot struct {
 	holder    *link // of the transaction
 	foreign   bool  // another program holds the card
 	faults    []Fault
+	person    func() Typed // at the slot's PIN pad; nil: it has none
 }
 
 // New returns a driver with these slots, all empty.

@@ -23,6 +23,7 @@ import (
 	"onecard/reader"
 	"onecard/reader/pcsc"
 	"onecard/reader/pinpad"
+	"onecard/reader/serial"
 	"onecard/reader/virtual"
 	"onecard/settlement"
 	"onecard/terminal"
@@ -137,7 +138,10 @@ func newParts(cfg terminal.Config, o Options) (parts terminal.Parts, release fun
 	if parts.Drivers, parts.Simulated, err = drivers(cfg, o.Log); err != nil {
 		return parts, release, err
 	}
-	if cfg.PINPad.Kind == "simulated" {
+	switch cfg.PINPad.Kind {
+	case "reader":
+		parts.Pad = pinpad.ReaderPad{}
+	case "simulated":
 		parts.Pad, parts.Simulated = pinpad.Simulated{File: cfg.PINPad.PINFile}, true
 	}
 	if len(cfg.Keys.HSM) == 0 {
@@ -165,13 +169,22 @@ func newParts(cfg terminal.Config, o Options) (parts terminal.Parts, release fun
 func drivers(cfg terminal.Config, log *logrus.Logger) (list []reader.Driver, simulated bool, err error) {
 	var slots *virtual.Driver
 	hasPCSC := false
+	var ports []serial.Port
 	for i, r := range cfg.Readers {
 		switch r.Kind {
+		case "serial":
+			opener, err := serial.OpenerNamed(r.Driver)
+			if err != nil {
+				return nil, false, fmt.Errorf("reader[%d].driver: %w: %w", i, terminal.ErrConfig, err)
+			}
+			ports = append(ports, serial.Port{Name: r.Port, Baud: r.Baud, Open: opener})
 		case "pcsc":
 			if !hasPCSC {
 				hasPCSC = true
 				list = append(list, pcsc.New())
 			}
+		case "transport":
+			list = append(list, cardUnit(r, cfg.StateDir, log))
 		case "virtual":
 			simulated = true
 			if slots == nil {
@@ -197,7 +210,31 @@ func drivers(cfg terminal.Config, log *logrus.Logger) (list []reader.Driver, sim
 			}
 		}
 	}
+	if len(ports) > 0 {
+		d, err := serialReaders(ports, log)
+		if err != nil {
+			return nil, false, err
+		}
+		list = append(list, d)
+	}
 	return list, simulated, nil
+}
+
+// serialReaders is the driver of all serial ports.
+func serialReaders(ports []serial.Port, log *logrus.Logger) (reader.Driver, error) {
+	notice := func(i serial.Info, err error) {
+		entry := log.WithField("port", i.Port)
+		if err != nil {
+			entry.WithError(err).Warn("no serial reader")
+			return
+		}
+		entry.WithField("firmware", i.Firmware).WithField("baud", i.Baud).WithField("echo", i.Echo).Info("serial reader")
+	}
+	d, err := serial.New(ports, serial.WithNotice(notice))
+	if err != nil {
+		return nil, fmt.Errorf("reader: %w: %w", terminal.ErrConfig, err)
+	}
+	return d, nil
 }
 
 // simulatedCard makes the card of a virtual reader.

@@ -131,6 +131,7 @@ type Options struct {
 	Quirks []cardsim.Quirk
 	NoHSM  bool // none configured
 	NoPad  bool
+	Pad    pinpad.Pad // instead of Bed.Pad
 	// SAMRole adds a second slot of this role, empty at first.
 	SAMRole string
 	// Field adds a slot that is a contactless field by its name.
@@ -212,6 +213,9 @@ func New(t testing.TB, o Options) *Bed {
 	}
 	if o.Wrap != nil {
 		parts.Drivers[0] = o.Wrap(b.Reader)
+	}
+	if o.Pad != nil {
+		parts.Pad = o.Pad
 	}
 	if o.NoPad {
 		parts.Pad = pinpad.None{}
