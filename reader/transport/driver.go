@@ -224,6 +224,11 @@ func (d *Driver) Dispense(ctx context.Context) error {
 	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.dispense(ctx) })
 }
 
+// Look looks at the sensors now, not at the next time.
+func (d *Driver) Look(ctx context.Context) error {
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.look(ctx) })
+}
+
 // Do runs f on the goroutine that owns the unit, for what has no method of its
 // own: versions, the bin's counter. f must not keep u.
 func (d *Driver) Do(ctx context.Context, f func(ctx context.Context, u Unit) error) error {

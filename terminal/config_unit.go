@@ -1,0 +1,60 @@
+package terminal
+
+import (
+	"fmt"
+	"time"
+
+	"onecard/reader/transport"
+)
+
+// What a motorised card unit does where the configuration says nothing.
+const (
+	defaultUnit         = "crt571"
+	defaultUnitBaud     = 9600
+	defaultCaptureAfter = Duration(time.Minute)
+	defaultReturnAfter  = Duration(2 * time.Minute)
+)
+
+// checkUnit checks and completes what a motorised card unit is configured with.
+func (r *ReaderConfig) checkUnit(key string) error {
+	wrong := func(name, why string) error { return fmt.Errorf("%s%s: %s: %w", key, name, why, ErrConfig) }
+	if r.Kind != "transport" {
+		switch {
+		case r.Unit != "":
+			return wrong("unit", "only a card unit, kind transport, has one")
+		case r.CaptureAfter != 0:
+			return wrong("capture_after", "only a card unit, kind transport, captures cards")
+		case r.ReturnAfter != 0:
+			return wrong("return_after", "only a card unit, kind transport, returns cards")
+		}
+		return nil
+	}
+	if r.Port == "" {
+		return wrong("port", "a card unit needs the name of its serial port")
+	}
+	if r.Unit == "" {
+		r.Unit = defaultUnit
+	}
+	if transport.Units[r.Unit] == nil {
+		return wrong("unit", "crt571")
+	}
+	switch r.Baud {
+	case 0:
+		r.Baud = defaultUnitBaud
+	case 9600, 19200, 38400, 57600, 115200:
+	default:
+		return wrong("baud", "9600, 19200, 38400, 57600 or 115200")
+	}
+	switch r.Driver {
+	case "", "bugst", "tarm":
+	default:
+		return wrong("driver", "bugst or tarm")
+	}
+	if r.CaptureAfter == 0 {
+		r.CaptureAfter = defaultCaptureAfter
+	}
+	if r.ReturnAfter == 0 {
+		r.ReturnAfter = defaultReturnAfter
+	}
+	return nil
+}
