@@ -16,8 +16,10 @@ import (
 )
 
 type simCmd struct {
-	Card   simCardCmd   `cmd:"" help:"A simulated card in a virtual reader of vpcd."`
-	Center simCenterCmd `cmd:"" help:"A simulated insurance centre over HTTP."`
+	Card      simCardCmd      `cmd:"" help:"A simulated card in a virtual reader of vpcd."`
+	Reader    simReaderCmd    `cmd:"" help:"A simulated card reader on a serial line (a pseudo-terminal), with a card inside."`
+	Center    simCenterCmd    `cmd:"" help:"A simulated insurance centre over HTTP."`
+	Transport simTransportCmd `cmd:"" help:"A simulated card unit of a kiosk on a pseudo-terminal."`
 }
 
 var (

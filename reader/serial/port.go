@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -32,13 +33,15 @@ const (
 // A port is one serial port with the goroutine that owns its line.
 type port struct {
 	Port
-	d     *Driver
-	calls chan *call
+	d      *Driver
+	calls  chan *call
+	looked chan struct{} // closed when the port was looked at once
 
 	// Of the goroutine alone.
 	good  int    // the rate at which the reader answered last
 	moved bool   // the reader told that its card went
 	said  string // the error that was noticed last
+	first func() // closes looked
 
 	// Guarded by the driver's mu.
 	there     bool // a reader answered on the line
@@ -179,6 +182,8 @@ func (p *port) complain(err error) {
 
 // run owns the line until ctx ends.
 func (p *port) run(ctx context.Context) {
+	p.first = sync.OnceFunc(func() { close(p.looked) })
+	defer p.first()
 	defer p.vanish(nil)
 	pause := firstPause
 	for ctx.Err() == nil {
@@ -196,6 +201,9 @@ func (p *port) run(ctx context.Context) {
 			p.complain(err) // stays, as stuck, until it answers or its line goes
 		default:
 			p.vanish(err)
+		}
+		if pause > firstPause { // the second failure in a row: it is not just being plugged in
+			p.first()
 		}
 		if !rest(ctx, pause) {
 			return
@@ -323,6 +331,7 @@ func (p *port) serve(ctx context.Context, w *wire) error {
 			if err := p.look(ctx, w); err != nil {
 				return err
 			}
+			p.first()
 		}
 		tick.Reset(p.d.tick)
 	}

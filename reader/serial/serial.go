@@ -151,11 +151,13 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 	}
 	d.mu.Unlock()
 	for _, p := range d.ports {
+		p.looked = make(chan struct{})
 		go func() {
 			defer d.ended()
 			p.run(ctx)
 		}()
 	}
+	d.firstLook(ctx)
 	var (
 		last  []reader.SlotState
 		known bool
@@ -181,6 +183,22 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 	defer d.mu.Unlock()
 	d.watched = false
 	return nil
+}
+
+// firstTime is how long the first report waits for ports that are slow to answer.
+const firstTime = 2 * time.Second
+
+// firstLook waits until every port was looked at once: a program that looks at the
+// picture just once is to see the readers there are.
+func (d *Driver) firstLook(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstTime)
+	defer cancel()
+	for _, p := range d.ports {
+		select {
+		case <-p.looked:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // ended counts a port's goroutine out.
