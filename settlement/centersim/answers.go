@@ -33,8 +33,12 @@ func (c *Center) output(e *event) any {
 		return feesOutput(*e.Fees)
 	case e.Settlement != nil:
 		return c.settlementOutput(e.Settlement)
+	case e.Refund != nil && !e.Refund.Reversal:
+		return c.settlementOutput(e.Refund)
+	case e.SignOut != nil:
+		return object{"sign_time": object{"sign_time": e.Time.In(china).Format(timeForm)}}
 	}
-	return object{} // 2202, 2203 and 2205 have no output
+	return object{} // 2202, 2203, 2205 and 2601 have no output
 }
 
 // personOutput answers 1101, with what is empty written in the ways in which
@@ -108,7 +112,7 @@ func feesOutput(f fees) any {
 }
 
 // settlementOutput answers 2206 (no setl_id, setl_time null although it is
-// announced) and 2207.
+// announced), 2207 and, with negative amounts, 2208.
 func (c *Center) settlementOutput(t *settlement) any {
 	p := c.rules.byNumber[t.PsnNo]
 	psnType, cvlserv := "", "0"
@@ -155,12 +159,12 @@ func (c *Center) settlementDetail(t *settlement) []object {
 	}
 	if pol := c.rules.policy.Insurance[t.Insutype]; pol != nil {
 		add(pol.FundPayType, pol.FundPayTypeName, t.FundRoom, t.Fund)
-		if t.Supplement > 0 && pol.Supplement != nil {
+		if t.Supplement != 0 && pol.Supplement != nil {
 			add(pol.Supplement.FundPayType, pol.Supplement.FundPayTypeName, t.Supplement, t.Supplement)
 		}
 	}
-	if t.Account > 0 {
-		add("310200", "城镇职工基本医疗保险个人账户基金", t.Account+t.Balance, t.Account)
+	if t.Account != 0 {
+		add("310200", "城镇职工基本医疗保险个人账户基金", max(0, t.Account)+t.Balance, t.Account)
 	}
 	return detail
 }

@@ -208,7 +208,8 @@ func (c *Center) AwaitHanging(ctx context.Context, n int) error {
 	}
 }
 
-// A Settlement is one booked settlement. Amounts are fen.
+// A Settlement is one booked settlement or its opposite. Amounts are fen,
+// negative in a refund or a reversal.
 type Settlement struct {
 	SetlID      string    `json:"setl_id"`
 	MsgID       string    `json:"msgid"` // of the request: medins_setl_id
@@ -222,6 +223,9 @@ type Settlement struct {
 	Fund        int64     `json:"fund_pay_sumamt"`
 	Account     int64     `json:"acct_pay"`
 	Cash        int64     `json:"psn_cash_pay"`
+	Infno       string    `json:"infno"`                 // that booked it
+	Refunds     string    `json:"refunds,omitempty"`     // of a refund or reversal: the settlement it undoes
+	RefundedBy  string    `json:"refunded_by,omitempty"` // the row that undid this one
 }
 
 // Settlements returns what is booked, in the order of the ledger.
@@ -230,7 +234,12 @@ func (c *Center) Settlements() []Settlement {
 	defer c.mu.Unlock()
 	list := make([]Settlement, 0, len(c.state.settlements))
 	for _, t := range c.state.settlements {
+		by := ""
+		if undone := c.state.refunds[t.SetlID]; undone != nil {
+			by = undone.SetlID
+		}
 		list = append(list, Settlement{
+			Infno: t.infno(), Refunds: t.Refunds, RefundedBy: by,
 			SetlID: t.SetlID, MsgID: t.MsgID, Institution: t.Institution, MdtrtID: t.MdtrtID, ChrgBchno: t.ChrgBchno,
 			PsnNo: t.PsnNo, Insutype: t.Insutype, Time: t.SetlTime,
 			Total: int64(t.Total), Fund: int64(t.Fund + t.Supplement), Account: int64(t.Account), Cash: int64(t.Cash),

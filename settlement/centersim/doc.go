@@ -11,9 +11,9 @@
 //
 // # What it does
 //
-// It answers 9001 (sign in), 1101 (person), 2201 (register), 2202 (undo it),
-// 2203 (visit), 2204 (fee lines), 2205 (undo them), 2206 (trial) and 2207
-// (settle) at the one endpoint
+// It answers 9001 (sign in), 9002 (sign out), 1101 (person), 2201 (register), 2202 (undo it),
+// 2203 (visit), 2204 (fee lines), 2205 (undo them), 2206 (trial), 2207
+// (settle), 2208 (refund) and 2601 (reverse what got lost) at the one endpoint
 // /fsi/api/rsfComIfsService/callService and at the path of each transaction.
 // It is written independently of onecard's own client and shares no code with
 // it, money and signatures included, so that a mistake on one side is seen by

@@ -33,6 +33,7 @@ const (
 	Identity   FaultKind = "identity"    // [1..4] book; the answer breaks that money identity by one fen
 	WrongSetl  FaultKind = "wrong-setl"  // book; the answer's medins_setl_id is another's
 	TextCode   FaultKind = "text-code"   // infcode as text, "0"
+	NullShares FaultKind = "null-shares" // book; the answer leaves psn_part_amt, hosp_part_amt and acct_mulaid_pay null, as refunds may
 	Sloppy     FaultKind = "sloppy"      // everything that a reader must put up with: numbers as text, "null", pdn_cash_pay, an object for a list of one
 	Refuse     FaultKind = "refuse"      // [message] infcode -1 with that message, nothing booked
 	Clock      FaultKind = "clock"       // [duration, may be negative] the answer's Date is off by that much
@@ -40,7 +41,7 @@ const (
 
 var faultKinds = []FaultKind{
 	DropBefore, DropAfter, HangBefore, HangAfter, Delay, HTTPBefore, HTTPAfter, HTMLBefore, HTMLAfter,
-	Truncate, Cut, Oversize, Identity, WrongSetl, TextCode, Sloppy, Refuse, Clock,
+	Truncate, Cut, Oversize, Identity, WrongSetl, TextCode, NullShares, Sloppy, Refuse, Clock,
 }
 
 // Always is the Count of a fault that stays until it is cleared.
@@ -297,6 +298,11 @@ func (m met) spoil(answer object) {
 	}
 	if _, ok := m[WrongSetl]; ok && info != nil {
 		info["medins_setl_id"] = "H00000000000000000000000000000"
+	}
+	if _, ok := m[NullShares]; ok && info != nil {
+		for _, name := range []string{"psn_part_amt", "hosp_part_amt", "acct_mulaid_pay"} {
+			info[name] = nil
+		}
 	}
 	if _, ok := m[TextCode]; ok {
 		answer["infcode"] = fmt.Sprint(answer["infcode"])

@@ -185,7 +185,7 @@ func (c *Center) replay(seq int64, text []byte) error {
 }
 
 // words are what centres put into err_msg on success.
-var words = map[string]any{"9001": "", "1101": nil, "2201": "", "2202": "", "2203": nil, "2204": "success", "2205": nil, "2206": "", "2207": "成功"}
+var words = map[string]any{"9001": "", "1101": nil, "2201": "", "2202": "", "2203": nil, "2204": "success", "2205": nil, "2206": "", "2207": "成功", "2208": "退费成功"}
 
 // answer makes the envelope. A failure that is not a refusal leaves the caller
 // not knowing: HTTP 500.

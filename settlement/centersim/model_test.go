@@ -98,10 +98,33 @@ type model struct {
 	ledger  string
 	visits  []*aVisit
 	open    map[string]sums // unsettled batches, "visit/batch"
-	settled []string        // setl_id
+	settled []string        // setl_id of every row, refunds included
+	stand   []stands        // settlements that were not undone
 	paid    map[string]fen  // by psn_no, from the account
 	n       int
 	asked   int // settlements when the accounts were last looked at
+}
+
+// stands is a settlement that can still be undone.
+type stands struct {
+	v     *aVisit
+	batch string
+	s     sums
+	info  record
+}
+
+// anySettled draws a settlement that stands and forgets it.
+func (m *model) anySettled(t *rapid.T) stands {
+	if len(m.stand) == 0 {
+		t.Skip("nothing to undo")
+	}
+	n := rapid.IntRange(0, len(m.stand)-1).Draw(t, "settlement")
+	x := m.stand[n]
+	m.stand = slices.Delete(m.stand, n, n+1)
+	m.open[x.v.mdtrtID+"/"+x.batch] = x.s
+	a, _ := x.info.amount("acct_pay")
+	m.paid[x.v.p.PsnNo] -= a
+	return x
 }
 
 func (m *model) start(t *rapid.T) {
@@ -173,10 +196,26 @@ func TestModel(t *testing.T) {
 					t.Fatal("a setl_id twice")
 				}
 				m.settled = append(m.settled, info.text("setl_id"))
+				m.stand = append(m.stand, stands{v, b, s, info})
 				delete(m.open, v.mdtrtID+"/"+b)
 				a, _ := info.amount("acct_pay")
 				m.paid[v.p.PsnNo] += a
 				m.d.refused(t, m.d.envelope("2207", v.area, input), "不能重复结算")
+			},
+			"refund": func(t *rapid.T) {
+				x := m.anySettled(t)
+				refund := setlinfo(m.d.call(t, "2208", x.v.area, x.v.refundInput(x.info.text("setl_id"))))
+				checkOpposite(t, x.info, refund)
+				m.settled = append(m.settled, refund.text("setl_id"))
+				m.d.refused(t, m.d.envelope("2208", x.v.area, x.v.refundInput(x.info.text("setl_id"))), "已退费")
+			},
+			"reverse": func(t *rapid.T) {
+				x := m.anySettled(t)
+				input := x.v.reverseInput(x.info.text("medins_setl_id"), "2207")
+				m.d.call(t, "2601", x.v.area, input)
+				rows := m.d.c.Settlements()
+				m.settled = append(m.settled, rows[len(rows)-1].SetlID)
+				m.d.refused(t, m.d.envelope("2601", x.v.area, input), "已冲正")
 			},
 			"take back": func(t *rapid.T) {
 				v, b, s := m.anyBatch(t)
@@ -199,14 +238,23 @@ func TestModel(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				var got []string
+				var total int64
 				for _, s := range m.d.c.Settlements() {
 					if s.Total != s.Fund+s.Account+s.Cash {
 						t.Fatalf("%+v", s)
 					}
 					got = append(got, s.SetlID)
+					total += s.Total
 				}
 				if !slices.Equal(got, m.settled) {
 					t.Fatalf("booked %v, answered %v", got, m.settled)
+				}
+				for _, x := range m.stand {
+					a, _ := x.info.amount("medfee_sumamt")
+					total -= int64(a)
+				}
+				if total != 0 {
+					t.Fatalf("the rows sum up to %d fen more than what stands", total)
 				}
 				for _, name := range []string{"欧阳海燕", "张三"} {
 					if m.asked == len(m.settled) {
@@ -279,6 +327,11 @@ func FuzzRequest(f *testing.F) {
 	f.Add(encode(d.envelope("2205", v.area, msg{"data": msg{"mdtrt_id": v.mdtrtID, "psn_no": v.p.PsnNo, "chrg_bchno": "0000"}})))
 	f.Add(encode(d.envelope("2206", v.area, v.settleInput("B1", s, true))))
 	f.Add(encode(d.envelope("2207", v.area, v.settleInput("B1", s, true))))
+	e := d.envelope("2207", v.area, v.settleInput("B1", s, true))
+	setlID := setlinfo(d.send(f, e)["output"].(map[string]any)).text("setl_id")
+	f.Add(encode(d.envelope("2208", v.area, v.refundInput(setlID))))
+	f.Add(encode(d.envelope("2601", v.area, v.reverseInput(e["msgid"].(string), "2207"))))
+	f.Add(encode(d.envelope("9002", "", msg{"signOut": msg{"sign_no": "1", "opter_no": "0001"}})))
 	f.Add([]byte(`{"infno":"2207","input":{"data":[[]]}}`))
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, body []byte) {

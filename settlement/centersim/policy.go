@@ -84,6 +84,9 @@ type settlement struct {
 	SetlTime    time.Time `json:"setl_time"`
 	MsgID       string    `json:"medins_setl_id"`
 	Institution string    `json:"fixmedins_code"`
+	Infno       string    `json:"infno,omitempty"`    // that booked it; older ledgers have none: 2207
+	Refunds     string    `json:"refunds,omitempty"`  // setl_id of the settlement that this is the opposite of
+	Reversal    bool      `json:"reversal,omitempty"` // by 2601
 
 	Deductible fen    `json:"act_pay_dedc"`      // of the yearly deductible, used up here
 	Ratio      int64  `json:"pool_prop_selfpay"` // 10^-4

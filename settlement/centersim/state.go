@@ -3,6 +3,7 @@ package centersim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type event struct {
 	Visit      *visitInfo  `json:"visit,omitempty"`
 	Fees       *fees       `json:"fees,omitempty"`
 	Settlement *settlement `json:"settlement,omitempty"`
+	Refund     *settlement `json:"refund,omitempty"` // 2208 and its kin, and 2601 of a settlement
+	SignOut    *signOut    `json:"sign_out,omitempty"`
 
 	FeesCancel *feesCancel     `json:"fees_cancel,omitempty"`
 	Cancel     *registerCancel `json:"register_cancel,omitempty"`
@@ -41,6 +44,10 @@ const (
 type signIn struct {
 	SignNo string `json:"sign_no"`
 	Opter  string `json:"opter_no"`
+}
+
+type signOut struct {
+	SignNo string `json:"sign_no"`
 }
 
 type register struct {
@@ -87,15 +94,26 @@ type visit struct {
 	info        *visitInfo
 	batches     map[string]*batch
 	feedetlSn   map[string]bool
-	settled     bool // any batch
 	cancelled   bool
+}
+
+// settled tells whether any batch is settled and not refunded.
+func (v *visit) settled() bool {
+	for _, b := range v.batches {
+		if b.settled() {
+			return true
+		}
+	}
+	return false
 }
 
 type batch struct {
 	fees
 	digest string
-	setlID string // "" until settled
+	setl   []string // settlements that were not refunded: one, or more of a careless centre (RepeatBook)
 }
+
+func (b *batch) settled() bool { return len(b.setl) > 0 }
 
 type accountKey struct{ psnNo, insutype string }
 
@@ -114,7 +132,9 @@ type state struct {
 	byOtp       map[[2]string]*visit // institution, ipt_otp_no
 	accountUsed map[accountKey]fen
 	used        map[yearKey]used
-	settlements []*settlement
+	settlements []*settlement          // and refunds, in the order of the ledger
+	bySetl      map[string]*settlement // setl_id
+	refunds     map[string]*settlement // setl_id of what was refunded
 }
 
 func newState(r *rules) *state {
@@ -122,6 +142,7 @@ func newState(r *rules) *state {
 		rules: r, signIns: map[string]*event{}, byMsgID: map[[2]string]*event{},
 		visits: map[string]*visit{}, byOtp: map[[2]string]*visit{},
 		accountUsed: map[accountKey]fen{}, used: map[yearKey]used{},
+		bySetl: map[string]*settlement{}, refunds: map[string]*settlement{},
 	}
 }
 
@@ -141,6 +162,11 @@ func (s *state) apply(e *event) error {
 		return nil
 	case e.SignIn != nil:
 		s.signIns[e.SignIn.SignNo] = e
+	case e.SignOut != nil:
+		if s.signIns[e.SignOut.SignNo] == nil {
+			return errors.New("the end of a sign-in that is not there")
+		}
+		delete(s.signIns, e.SignOut.SignNo)
 	case e.Register != nil:
 		if s.rules.byNumber[e.Register.PsnNo] == nil {
 			return errors.New("a visit of a person who is not in people.json")
@@ -181,6 +207,10 @@ func (s *state) apply(e *event) error {
 		if err := s.applySettlement(e.Settlement); err != nil {
 			return err
 		}
+	case e.Refund != nil:
+		if err := s.applyRefund(e.Refund); err != nil {
+			return err
+		}
 	default:
 		return errors.New("an event of unknown kind")
 	}
@@ -191,7 +221,7 @@ func (s *state) apply(e *event) error {
 func (s *state) applyFeesCancel(f *feesCancel) error {
 	v := s.visits[f.MdtrtID]
 	for _, number := range f.Batches {
-		if v == nil || v.batches[number] == nil || v.batches[number].setlID != "" {
+		if v == nil || v.batches[number] == nil || v.batches[number].settled() {
 			return errors.New("the end of fee lines that are not there or settled")
 		}
 		for _, l := range v.batches[number].Lines {
@@ -206,6 +236,42 @@ func (s *state) applySettlement(t *settlement) error {
 	v := s.visits[t.MdtrtID]
 	if v == nil || v.batches[t.ChrgBchno] == nil {
 		return errors.New("a settlement of an unknown visit or batch")
+	}
+	if t.Refunds != "" {
+		return errors.New("a settlement that calls itself a refund")
+	}
+	b := v.batches[t.ChrgBchno]
+	if err := s.count(t); err != nil {
+		return err
+	}
+	b.setl = append(b.setl, t.SetlID)
+	return nil
+}
+
+// applyRefund books the opposite of a settlement: everything it took is given
+// back, and its batch is open again.
+func (s *state) applyRefund(t *settlement) error {
+	old := s.bySetl[t.Refunds]
+	if old == nil || old.Refunds != "" || s.refunds[t.Refunds] != nil {
+		return errors.New("a refund of an unknown settlement, of a refund or of one that was refunded")
+	}
+	if !t.undoes(old) {
+		return errors.New("a refund that is not the opposite of its settlement")
+	}
+	if err := s.count(t); err != nil {
+		return err
+	}
+	s.refunds[t.Refunds] = t
+	if b := s.visits[t.MdtrtID].batches[t.ChrgBchno]; b != nil {
+		b.setl = slices.DeleteFunc(b.setl, func(id string) bool { return id == t.Refunds })
+	}
+	return nil
+}
+
+// count takes the amounts of a settlement or a refund into the totals.
+func (s *state) count(t *settlement) error {
+	if t.SetlID == "" || s.bySetl[t.SetlID] != nil {
+		return errors.New("a setl_id that is missing or there twice")
 	}
 	if t.Total != t.Fund+t.Supplement+t.Person || t.Person != t.Account+t.Cash || t.Total != t.Full+t.OverLimit+t.PreSelf+t.InScope {
 		return errors.New("a settlement whose amounts do not add up")
@@ -222,8 +288,7 @@ func (s *state) applySettlement(t *settlement) error {
 			return errors.New("the account was charged more than people.json gives it")
 		}
 	}
-	v.batches[t.ChrgBchno].setlID = t.SetlID
-	v.settled = true
 	s.settlements = append(s.settlements, t)
+	s.bySetl[t.SetlID] = t
 	return nil
 }
