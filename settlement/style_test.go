@@ -37,7 +37,11 @@ func TestXTif(t *testing.T) {
 }
 
 func TestStyles(t *testing.T) {
-	for name, c := range map[string]Credentials{"x-tif": {}, "X-TIF": {ID: "a", Secret: "b"}, "": {}} {
+	for name, c := range map[string]Credentials{
+		"x-tif": {}, "X-TIF": {ID: "a", Secret: "b"}, "": {}, "csb": {}, "hmac-sm3": {ID: "a"}, "sm2-cainfo": {SM2Key: "00"},
+		"sm4-body": {SM4Key: "short"}, "mobile": {AppID: "short", AppSecret: "b", SM2Key: testKey}, "x-tif+csb": {ID: "a", Secret: "b"},
+		"none+x-tif": {ID: "a", Secret: "b"}, "x-tif+": {ID: "a", Secret: "b"}, "x-tif+x-tif": {ID: "a", Secret: "b"},
+	} {
 		if s, err := NewStyle(name, c); err == nil {
 			t.Errorf("%q with %v gives %v", name, c, s)
 		}
@@ -52,25 +56,33 @@ func TestStyles(t *testing.T) {
 	if s, err := NewStyle("none", Credentials{}); err != nil || s.Name() != "none" {
 		t.Errorf("none: %v, %v", s, err)
 	}
-	if got := strings.Join(StyleNames(), " "); got != "none x-tif" {
+	if got := strings.Join(StyleNames(), " "); got != "csb hmac-sm3 mobile none sm2-cainfo sm4-body x-tif" {
 		t.Errorf("styles: %s", got)
 	}
 }
 
 func TestSecretsAreNotPrinted(t *testing.T) {
-	const secret = "TESTTOKEN"
-	c := Credentials{ID: "a", Secret: secret}
-	x, err := newXTif(c)
-	if err != nil {
-		t.Fatal(err)
+	const secret, sm4Key = "TESTTOKEN", "TESTTOKENTESTKEY"
+	c := Credentials{ID: "a", Secret: secret, SM2Key: testKey, SM4Key: sm4Key, AppID: "0123456789ABCDEF", AppSecret: secret}
+	styles := []any{c, &c}
+	for _, name := range append(StyleNames(), "x-tif+sm2-cainfo+mobile") {
+		s, err := NewStyle(name, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		styles = append(styles, s)
 	}
 	b, err := json.Marshal(map[string]any{"c": c.Secret})
 	if err != nil {
 		t.Fatal(err)
 	}
-	printed := string(b) + fmt.Sprint(c, c.Secret, x) + fmt.Sprintf("%v %+v %#v %s %q %x %d", c, c, c, c.Secret, c.Secret, c.Secret, c.Secret) +
-		fmt.Sprintf("%v %+v %#v", x, x, x)
-	if strings.Contains(printed, secret) || strings.Contains(printed, "54455354544f4b454e") {
-		t.Errorf("printed: %s", printed)
+	printed := string(b) + fmt.Sprint(c.Secret) + fmt.Sprintf("%s %q %x %d", c.Secret, c.Secret, c.Secret, c.Secret)
+	for _, s := range styles {
+		printed += fmt.Sprint(s) + fmt.Sprintf("%v %+v %#v %x", s, s, s, s)
+	}
+	for _, told := range []string{secret, "54455354544f4b454e", testKey, "[84 69 83 84"} {
+		if strings.Contains(printed, told) {
+			t.Errorf("%s printed: %s", told, printed)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package settlement
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -23,9 +22,6 @@ type xTif struct {
 func newXTif(c Credentials) (Style, error) {
 	if c.ID == "" || c.Secret == "" {
 		return nil, errors.New("needs a paasid and a token")
-	}
-	if c.Random == nil {
-		c.Random = rand.Reader
 	}
 	token := string(c.Secret)
 	return &xTif{c.ID, c.Random, func(timestamp, nonce string) string {
