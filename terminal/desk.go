@@ -338,9 +338,9 @@ func (d *desk) failed(err error) {
 		state = ReaderStuck
 	case errors.Is(err, reader.ErrBusy), errors.Is(err, reader.ErrCardReset):
 		d.retry = time.After(busyPause)
-	case errors.Is(err, reader.ErrFault) && d.faults < faultTries:
-		// A card that was swapped faster than the service looks fails at its
-		// first command, and is well when it is connected anew.
+	case (errors.Is(err, reader.ErrFault) || errors.Is(err, reader.ErrCardRemoved)) && d.faults < faultTries:
+		// A card that was swapped, or torn out and put in again, faster than the
+		// service looks fails at a command, and is well when it is connected anew.
 		d.faults++
 		d.retry = time.After(busyPause)
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -161,10 +162,12 @@ func TestPCSCOthers(t *testing.T) {
 	if !strings.Contains(strings.ToLower(atr), "3b:6d:00:00:00:81:54:4c:96:86:84:51:01:00:03:56:76") {
 		t.Error(atr)
 	}
-	if _, err := exec.LookPath("pcsc_scan"); err == nil {
-		if list := foreign(t, "pcsc_scan", "-r"); !strings.Contains(list, "Virtual PCD 00 00") {
-			t.Error(list)
-		}
+	if list := foreign(t, "pcsc_scan", "-r"); !strings.Contains(list, "Virtual PCD 00 00") {
+		t.Error(list)
+	}
+	// It takes the ATR apart, too.
+	if list := foreign(t, "pcsc_scan", "-n", "-c"); !strings.Contains(list, "3B 6D 00 00 00 81 54 4C 96 86 84 51 01 00 03 56 76") {
+		t.Error(list)
 	}
 	// What it selected does not lead onecardd astray.
 	foreign(t, "opensc-tool", "--reader", "0", "-s", "00A40000023F00")
@@ -258,6 +261,58 @@ func TestPCSCTorn(t *testing.T) {
 	// The next card is read as if nothing had been.
 	c.insert("1.0")
 	c.await(readyWith("1.00"))
+}
+
+// TestPCSCTornWrite tears a card out while a file is written. When it is put in
+// again, the write is ended before anything else: old or new, as a whole, and
+// told in the log. Proving a key is two writes to a card's memory, so 7 to 9 are
+// the three records of the file.
+func TestPCSCTornWrite(t *testing.T) {
+	pcscStack(t)
+	for _, tear := range []string{"7:before", "7:during", "8:committed", "9:after"} {
+		t.Run(tear, func(t *testing.T) {
+			eeprom := filepath.Join(t.TempDir(), "card")
+			insert := func(c *counter, more ...string) *program {
+				card := c.atVPCD("onecard", append([]string{"sim", "card", "--image", "3.0", "--vpcd", os.Getenv("ONECARD_VPCD_ADDR"), "--eeprom", eeprom}, more...)...)
+				c.cards = append(c.cards, card)
+				return card
+			}
+			var torn *program
+			c := newCounter(t, setup{config: hospital{"kind": "pcsc"}, before: func(c *counter) { torn = insert(c, "--tear-at", tear) }})
+			c.await(readyWith("3.00"))
+			c.emptyAtEnd()
+			write := []string{"write", "--file", "DF03EF07", "--set", "71=330100", "--set", "73=2026-11-21", "--set", "6E=1998-07-02"}
+			_, errs := c.tool(1, write...)
+			if !strings.Contains(errs, string(fault.WriteUnfinished)) {
+				t.Error(errs)
+			}
+			if tear != "7:during" { // there it comes back by itself
+				c.must(torn.kill())
+				insert(c)
+			}
+			c.must(c.daemon.says("a write that was torn was ended"))
+			c.await(readyWith("3.00"))
+			out, errs, status := c.toolWith("123456\n", "read", "--file", "DF03EF07", "--pin-stdin", "--json")
+			if status != 0 {
+				t.Fatal(errs)
+			}
+			news := 0
+			for _, value := range []string{`"330100"`, `"2026-11-21"`, `"1998-07-02"`} {
+				if strings.Contains(out, value) {
+					news++
+				}
+			}
+			if news != 0 && news != 3 {
+				t.Errorf("%d of three values are new\n%s", news, out)
+			}
+			t.Logf("torn at %s: %d of 3 values are new", tear, news)
+			// The same again is once, and nothing is left of it.
+			c.tool(0, write...)
+			if out, _ := c.tool(0, write...); !strings.Contains(out, "nothing to change") {
+				t.Error(out)
+			}
+		})
+	}
 }
 
 // tornLine is a program: the wire between a card and vpcd. Once a PIN has gone
