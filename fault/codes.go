@@ -72,11 +72,12 @@ const (
 	TransactionUnknown    Code = "OC-2006" // There is no such transaction.
 	FeeLineInvalid        Code = "OC-2007" // A fee line is not valid.
 	UpstreamUnreachable   Code = "OC-2101" // The insurance centre cannot be reached; nothing was sent and nothing booked.
-	AnswerLost            Code = "OC-2102" // The request was sent and its answer lost: the outcome is unknown.
+	AnswerLost            Code = "OC-2102" // The settlement was sent and no usable answer came: the outcome is unknown.
 	UpstreamHTTP          Code = "OC-2103" // The insurance centre's gateway answered with an error.
 	UpstreamMalformed     Code = "OC-2104" // The insurance centre's answer is not understood.
 	UpstreamCredentials   Code = "OC-2105" // The insurance centre rejected signature or credentials.
 	UpstreamTooLarge      Code = "OC-2106" // The insurance centre's answer is too large.
+	NoAnswer              Code = "OC-2107" // The insurance centre did not answer; this step books nothing.
 	UpstreamRefused       Code = "OC-2201" // The insurance centre refused the transaction.
 	FeeLineRefused        Code = "OC-2202" // The insurance centre refused a fee line.
 	SumsDisagree          Code = "OC-2203" // The amounts in the answer do not add up; a person must check, do not collect money.
@@ -91,6 +92,7 @@ const (
 	AgreedDiffers         Code = "OC-2306" // The amount the payer agreed to differs from the trial.
 	VisitCardDiffers      Code = "OC-2307" // The card in the reader is not the visit's card.
 	EntryUnknown          Code = "OC-2308" // There is no such journal entry.
+	OutcomeUnwritten      Code = "OC-2309" // The settlement was sent, and its outcome could not be written down: treat it as unknown, do not settle again.
 	TokenInvalid          Code = "OC-3001" // The access token is missing or wrong.
 	OriginForeign         Code = "OC-3002" // Requests from other web sites are refused.
 	HostForeign           Code = "OC-3003" // This host name is refused.

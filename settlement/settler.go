@@ -119,6 +119,9 @@ type undecidedError struct{ error }
 func (e *undecidedError) Unwrap() error  { return e.error }
 func (*undecidedError) Outcome() Outcome { return Unknown }
 
+// Code says that the settlement was sent, which the journal's own code does not.
+func (*undecidedError) Code() fault.Code { return fault.OutcomeUnwritten }
+
 func (in Settling) check() error {
 	if in.Agreed != in.Trial || in.Agreed.Total != in.Input.MedfeeSumamt {
 		return ErrAgreedDiffers

@@ -207,7 +207,7 @@ func TestSettleCannotConclude(t *testing.T) {
 		books(nil)(w, r)
 	})
 	receipt, err := NewSettler(newClient(t, s.URL), j).Settle(t.Context(), aSettling())
-	if fault.Of(err).Code != fault.JournalUnavailable || OutcomeOf(err) != Unknown || receipt.SetlID != "" {
+	if fault.Of(err).Code != fault.OutcomeUnwritten || OutcomeOf(err) != Unknown || receipt.SetlID != "" {
 		t.Errorf("%v, %v", receipt, err)
 	}
 	if o := outcome(t, j, 1); o != Intended {

@@ -305,9 +305,15 @@ func (s *Service) enterPIN(ctx context.Context, d *desk, prompt pinpad.Prompt) (
 	return card.PIN(digits), nil
 }
 
-// pinInstructions are the commands whose data hold a PIN: VERIFY, CHANGE PIN,
-// and unblock and reload.
-var pinInstructions = map[byte]bool{0x20: true, 0x5E: true, 0x24: true}
+// pinInstructions are the commands whose data hold a PIN: VERIFY (also with a
+// format, 21), CHANGE PIN of this card and of ISO 7816-4, unblock and reload, and
+// RESET RETRY COUNTER, which in class B0 is a debit.
+var pinInstructions = map[byte]bool{0x20: true, 0x21: true, 0x24: true, 0x25: true, 0x2C: true, 0x5E: true}
+
+// carriesPIN reports whether a command's data hold a PIN.
+func carriesPIN(c apdu.Command) bool {
+	return pinInstructions[c.INS] && len(c.Data) > 0 && !(c.INS == 0x2C && c.CLA == 0xB0)
+}
 
 // parseCommand reads a command in hexadecimal; blanks between digits are
 // skipped.
@@ -324,7 +330,7 @@ func parseCommand(text string) (apdu.Command, error) {
 func CarriesPIN(commands []string) bool {
 	for _, text := range commands {
 		c, err := parseCommand(text)
-		if err == nil && pinInstructions[c.INS] && len(c.Data) > 0 {
+		if err == nil && carriesPIN(c) {
 			return true
 		}
 	}
@@ -357,7 +363,7 @@ func (s *Service) APDU(ctx context.Context, id string, commands []string) ([]APD
 				return err
 			}
 			shown := strings.ToUpper(commands[i])
-			if pinInstructions[c.INS] && len(c.Data) > 0 {
+			if carriesPIN(c) {
 				shown = fmt.Sprintf("%02X%02X%02X%02X **", c.CLA, c.INS, c.P1, c.P2)
 			}
 			exchanges = append(exchanges, APDUExchange{

@@ -3,6 +3,7 @@ package terminal_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -267,12 +268,12 @@ func TestRawCommandsAreChecked(t *testing.T) {
 			t.Errorf("%v: %v", commands, err)
 		}
 	}
-	for _, text := range []string{"0020000003123456", "00 20 00 00 03 123456", "805E010006123456FF6543", "842400000411223344"} {
+	for _, text := range []string{"0020000003123456", "00 20 00 00 03 123456", "805E010006123456FF6543", "842400000411223344", "002C000003123456"} {
 		if !terminal.CarriesPIN([]string{"00A40000023F00", text}) {
 			t.Errorf("%s passes as harmless", text)
 		}
 	}
-	if terminal.CarriesPIN([]string{"00A40000023F00", "00200000"}) {
+	if terminal.CarriesPIN([]string{"00A40000023F00", "00200000", "B02C01000F" + strings.Repeat("00", 15)}) {
 		t.Error("the free query passes as a PIN")
 	}
 	x, err := b.Service.APDU(t.Context(), "", []string{"0020000003123456"})

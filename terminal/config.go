@@ -154,8 +154,14 @@ type CounterConfig struct {
 
 // PINPadConfig says where a PIN is entered.
 type PINPadConfig struct {
-	// Kind is none, reader (the card reader's own pad) or simulated.
+	// Kind is none, reader (the card reader's own pad), serial or simulated.
 	Kind string `toml:"kind"`
+	// Port and Baud are the serial pad's line, Cipher (sm4, 3des) encrypts PINs on
+	// it with keys derived from the one in KeyFile.
+	Port    string `toml:"port"`
+	Baud    int    `toml:"baud"`
+	Cipher  string `toml:"cipher"`
+	KeyFile string `toml:"key_file"`
 	// PINFile holds what the simulated pad enters; for demonstrations.
 	PINFile string `toml:"pin_file"`
 }
@@ -209,7 +215,7 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 		return Config{}, describeTOML(err)
 	}
 	for _, p := range []*string{&cfg.StateDir, &cfg.Keys.CAFile, &cfg.Keys.CertFile, &cfg.Keys.KeyFile,
-		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.PINPad.PINFile} {
+		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
 		*p = under(dir, *p)
 	}
 	if err := cfg.check(); err != nil {
@@ -340,16 +346,7 @@ func (c *Config) check() error {
 	default:
 		return wrong("upstream.style", "none or x-tif")
 	}
-	switch c.PINPad.Kind {
-	case "none", "reader":
-	case "simulated":
-		if c.PINPad.PINFile == "" {
-			return wrong("pinpad.pin_file", "the simulated pad needs it")
-		}
-	default:
-		return wrong("pinpad.kind", "none, reader or simulated")
-	}
-	return nil
+	return c.PINPad.check()
 }
 
 func digits(s string, n int) bool {

@@ -48,6 +48,9 @@ func (s *Service) Doctor(ctx context.Context) []Check {
 		checks = append(checks, check("hsm", "密码机", "the HSM", err))
 	}
 	skew, known, err := s.probeUpstream(ctx)
+	if err == nil && s.turnedAway.Load() {
+		err = settlement.ErrCredentials
+	}
 	checks = append(checks, check("upstream", "医保中心", "the insurance centre", err))
 	switch {
 	case !known:
@@ -136,6 +139,9 @@ func (s *Service) checkUpstream(ctx context.Context) bool {
 	skew, known, err := s.probeUpstream(ctx)
 	if errors.Is(err, context.Canceled) {
 		return true
+	}
+	if err == nil && s.turnedAway.Load() {
+		err = settlement.ErrCredentials
 	}
 	s.health.set(HealthUpstream, err)
 	if !known {

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"errors"
+	"fmt"
 
 	"onecard/apdu"
 	"onecard/card"
@@ -25,6 +26,7 @@ var (
 	ErrAmount       = fault.New(fault.AmountInvalid, "amount not valid")
 	ErrEntryUnknown = fault.New(fault.EntryUnknown, "no such journal entry")
 	ErrNoUpstream   = fault.New(fault.UpstreamUnreachable, "no insurance centre configured")
+	ErrNoAnswer     = fault.New(fault.NoAnswer, "no answer to a call that books nothing")
 	ErrNoJournal    = fault.New(fault.JournalUnavailable, "no journal")
 )
 
@@ -118,3 +120,46 @@ type detailed struct {
 func (d detailed) Unwrap() error       { return d.error }
 func (d detailed) FaultDetail() string { return d.words }
 func (d detailed) Error() string       { return d.words + ": " + d.error.Error() }
+
+// harmless gives an answer that was lost on a call that books nothing a code of
+// its own: nobody has to look anything up, the step is done again.
+func harmless(err error) error {
+	if errors.Is(err, settlement.ErrAnswerLost) {
+		return fmt.Errorf("%w (%w)", ErrNoAnswer, err)
+	}
+	return err
+}
+
+// inDoubt is a settlement of unknown outcome. Whatever the cause was, a clerk
+// must see the same sentence: do not settle again, look at the entry.
+type inDoubt struct {
+	cause error
+	entry int64
+}
+
+func (e *inDoubt) Error() string {
+	return fmt.Sprintf("journal entry %d: outcome unknown: %v", e.entry, e.cause)
+}
+func (e *inDoubt) Unwrap() error { return e.cause }
+
+// Code is the cause's own where that says the same, AnswerLost otherwise.
+func (e *inDoubt) Code() fault.Code {
+	switch c := fault.Of(e.cause).Code; c {
+	case fault.SumsDisagree, fault.AnswerMismatch, fault.OutcomeUnwritten:
+		return c
+	}
+	return fault.AnswerLost
+}
+
+// FaultDetail names entry and cause.
+func (e *inDoubt) FaultDetail() string {
+	cause := fault.Of(e.cause)
+	words := fmt.Sprintf("journal %d", e.entry)
+	if cause.Code != e.Code() && cause.Code != fault.Internal {
+		words += fmt.Sprintf("; %s %s", cause.Code, cause.Text[fault.English])
+	}
+	if d := detail(e.cause); d != "" {
+		words += "; " + d
+	}
+	return words
+}

@@ -85,7 +85,11 @@ func entryDocument(e settlement.Entry) Entry {
 // entryFault is the catalogue's sentence for the code that an entry keeps, with
 // the centre's words.
 func entryFault(e settlement.Entry) *Fault {
-	f := Explain(fault.New(e.Fault, e.Note))
+	cause := fault.New(e.Fault, e.Note)
+	if e.Outcome == settlement.Unknown || e.Outcome == settlement.Intended {
+		return Explain(&inDoubt{cause, e.ID})
+	}
+	f := Explain(cause)
 	f.Detail = e.Message
 	return f
 }

@@ -23,9 +23,18 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 	if err := s.canSettle(); err != nil {
 		return Visit{}, err
 	}
+	// One visit is begun at a time, and a desk has one that is under way: a
+	// second would hide the first from the clerk.
+	if !s.visits.opening.TryLock() {
+		return Visit{}, settlement.ErrInProgress
+	}
+	defer s.visits.opening.Unlock()
 	d, id, err := s.holderOf(ctx, req.Reader)
 	if err != nil {
 		return Visit{}, err
+	}
+	if other, under := s.visits.unfinished(d.id); under {
+		return Visit{}, detailed{ErrVisitState, "visit " + other + " is under way"}
 	}
 	r := record{
 		Visit: Visit{
@@ -43,7 +52,7 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 	}
 	if err := s.person(ctx, &r); err != nil {
 		s.upstreamFailed(err)
-		return Visit{}, err
+		return Visit{}, harmless(err)
 	}
 	scope, err := s.scope(ctx, r)
 	if err != nil {
@@ -63,10 +72,11 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 	})
 	if err != nil {
 		s.upstreamFailed(err)
+		err = harmless(err)
 		s.visits.update(one, func(r *record) { r.State, r.Fault = VisitClosed, Explain(err) })
 		return Visit{}, errors.Join(err, s.visits.store(ctx, one))
 	}
-	s.health.set(HealthUpstream, nil)
+	s.upstreamWell()
 	s.visits.update(one, func(r *record) { r.State, r.MdtrtID = VisitRegistered, string(registered.MdtrtID) })
 	if err := s.visits.store(ctx, one); err != nil {
 		return Visit{}, err
@@ -247,11 +257,23 @@ func (s *Service) scope(ctx context.Context, r record) (settlement.Scope, error)
 	return settlement.Scope{InsuplcAdmdvs: r.Person.Area, SignNo: signNo}, err
 }
 
-// upstreamFailed keeps the condition upstream when a call could not reach it.
+// upstreamFailed keeps the condition upstream when a call could not reach the
+// centre or was turned away at its gate. The latter holds until a call succeeds:
+// that something answers at the address does not mean that it takes us.
 func (s *Service) upstreamFailed(err error) {
-	if errors.Is(err, settlement.ErrUnreachable) {
+	switch {
+	case errors.Is(err, settlement.ErrUnreachable):
 		s.health.set(HealthUpstream, settlement.ErrUnreachable)
+	case errors.Is(err, settlement.ErrCredentials):
+		s.turnedAway.Store(true)
+		s.health.set(HealthUpstream, settlement.ErrCredentials)
 	}
+}
+
+// upstreamWell notes that a call succeeded.
+func (s *Service) upstreamWell() {
+	s.turnedAway.Store(false)
+	s.health.set(HealthUpstream, nil)
 }
 
 // create stores a new visit under a number of its own, with its step lock held.

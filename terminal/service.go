@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -64,7 +65,8 @@ type Service struct {
 	health  *health
 	visits  *visits
 
-	catalogue *settlement.Catalogue // the words of codes
+	catalogue  *settlement.Catalogue // the words of codes
+	turnedAway atomic.Bool           // the gateway refused our credentials
 
 	mu       sync.Mutex
 	desks    []*desk // in order of appearance

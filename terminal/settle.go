@@ -299,7 +299,11 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 		return Visit{}, err
 	}
 	if view := one.view(); view.State == VisitSettled {
-		return view, agreed(req.Agreed, view.Receipt.Total, view.Trial.Cash)
+		cash := view.Receipt.Cash
+		if view.Trial != nil {
+			cash = view.Trial.Cash // what was agreed to, where the centre booked another split
+		}
+		return view, agreed(req.Agreed, view.Receipt.Total, cash)
 	}
 	end, err := one.begin(VisitTried)
 	if err != nil {
@@ -307,6 +311,9 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 	}
 	defer end()
 	r := one.record()
+	if r.Trial == nil || r.Batch == "" {
+		return Visit{}, detailed{ErrVisitState, "no trial of these lines"}
+	}
 	if err := agreed(req.Agreed, r.Trial.Total, r.Trial.Cash); err != nil {
 		return Visit{}, err
 	}
@@ -338,7 +345,8 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 	if err != nil {
 		return Visit{}, s.unsettled(ctx, one, err)
 	}
-	s.health.set(HealthUpstream, nil)
+	s.upstreamWell()
+	s.parts.Log.WithFields(map[string]any{"visit": r.ID, "entry": receipt.EntryID, "outcome": settlement.Done}).Info("settlement")
 	s.visits.update(one, func(r *record) {
 		r.State, r.Journal = VisitSettled, receipt.EntryID
 		r.Receipt = s.receipt(r, receipt.MsgID, receipt.SetlID, receipt.SetlTime, receipt.Amounts, receipt.Detail.SetlInfo.Value)
@@ -358,19 +366,23 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 	return one.view(), nil
 }
 
-// unsettled publishes what is known of a settlement that did not end well.
+// unsettled publishes what is known of a settlement that did not end well, and
+// returns the error as a clerk has to see it.
 func (s *Service) unsettled(ctx context.Context, one *visit, err error) error {
 	s.upstreamFailed(err)
 	if errors.Is(err, settlement.ErrJournalUnavailable) {
 		s.health.set(HealthJournal, err)
 	}
-	one.mu.Lock()
-	id := one.rec.ID
-	one.mu.Unlock()
+	id := one.record().ID
 	entry, open, jerr := s.parts.Journal.Unresolved(ctx, id)
 	state := VisitTried
+	log := s.parts.Log.WithFields(map[string]any{"visit": id, "entry": entry.ID, "code": fault.Of(err).Code})
 	if settlement.OutcomeOf(err) == settlement.Unknown || open || jerr != nil {
 		state = VisitUnknown
+		err = &inDoubt{err, entry.ID}
+		log.WithField("outcome", settlement.Unknown).Warning("settlement")
+	} else {
+		log.WithField("outcome", settlement.Refused).Info("settlement")
 	}
 	s.visits.update(one, func(r *record) {
 		r.State, r.Fault = state, Explain(err)

@@ -24,8 +24,9 @@ type visits struct {
 	byID   map[string]*visit
 	latest *visit
 
-	signIn sync.Mutex // one sign-in at a time
-	signed struct{ day, no string }
+	signIn  sync.Mutex // one sign-in at a time
+	opening sync.Mutex // one visit is begun at a time
+	signed  struct{ day, no string }
 }
 
 // visit is one visit. step is held for as long as a step takes, so that a
@@ -60,6 +61,7 @@ type record struct {
 	Split     settlement.LineSplit   // its sums
 	Amounts   settlement.Amounts     // of the trial
 	FeeLines  []settlement.FeeDetail // as sent in Batch
+	Dismissed bool                   // put away: not shown again after a restart
 }
 
 func newVisits(s *Service) *visits { return &visits{svc: s, byID: make(map[string]*visit)} }
@@ -82,7 +84,7 @@ func (v *visits) restore(ctx context.Context) error {
 			return err
 		}
 		v.byID[one.rec.ID] = one
-		if one.rec.State != VisitClosed {
+		if one.rec.State != VisitClosed && !one.rec.Dismissed {
 			v.latest = one
 		}
 	}
@@ -278,10 +280,9 @@ func (v *visits) store(ctx context.Context, one *visit) error {
 
 // stumbled publishes why a step failed and returns the error.
 func (v *visits) stumbled(one *visit, err error) error {
+	err = harmless(err)
 	v.update(one, func(r *record) { r.Fault = Explain(err) })
-	if errors.Is(err, settlement.ErrUnreachable) {
-		v.svc.health.set(HealthUpstream, settlement.ErrUnreachable)
-	}
+	v.svc.upstreamFailed(err)
 	return err
 }
 
@@ -322,6 +323,8 @@ func (s *Service) holderOf(ctx context.Context, reader string) (*desk, card.Iden
 	switch {
 	case err != nil:
 		return nil, id, err
+	case errors.Is(id.AuthError, card.ErrNotGenuine):
+		return nil, id, id.AuthError
 	case !id.Authenticated:
 		return nil, id, errors.Join(ErrUnverified, id.AuthError)
 	case id.HolderError != nil:
@@ -330,6 +333,22 @@ func (s *Service) holderOf(ctx context.Context, reader string) (*desk, card.Iden
 		return nil, id, card.ErrMalformed
 	}
 	return d, id, nil
+}
+
+// unfinished returns the visit of a reader that is neither settled nor given up.
+func (v *visits) unfinished(reader string) (id string, found bool) {
+	v.mu.Lock()
+	one := v.latest
+	v.mu.Unlock()
+	if one == nil {
+		return "", false
+	}
+	r := one.record()
+	switch r.State {
+	case VisitOpening, VisitRegistered, VisitLines, VisitTried, VisitSettling:
+		return r.ID, r.Reader == reader
+	}
+	return "", false
 }
 
 // ready reports whether there is what a visit needs.
@@ -367,13 +386,11 @@ func (s *Service) Abandon(ctx context.Context, id string) error {
 	state := one.record().State
 	switch state {
 	case VisitRegistered, VisitLines, VisitTried:
-		// Where the centre cannot be reached the desk must be free all the same:
-		// a registration without a settlement costs nobody anything.
-		err := s.cancelUpstream(ctx, one)
-		if errors.Is(err, settlement.ErrUnreachable) {
-			s.parts.Log.WithField("visit", id).Warning("given up while the centre is down: its registration stays there")
-		} else if err != nil {
-			return s.visits.stumbled(one, err)
+		// Whatever the centre makes of it, the desk must be free: a registration
+		// without a settlement costs nobody anything.
+		if err := s.cancelUpstream(ctx, one); err != nil {
+			s.upstreamFailed(err)
+			s.parts.Log.WithError(err).WithField("visit", id).Warning("given up here; what the centre has of it stays there")
 		}
 		s.visits.update(one, func(r *record) { r.State, r.Fault = VisitClosed, nil })
 		if err := s.visits.store(ctx, one); err != nil {
@@ -381,6 +398,11 @@ func (s *Service) Abandon(ctx context.Context, id string) error {
 		}
 	case VisitOpening:
 		s.visits.update(one, func(r *record) { r.State = VisitClosed })
+		if err := s.visits.store(ctx, one); err != nil {
+			return err
+		}
+	case VisitSettled, VisitUnknown:
+		s.visits.update(one, func(r *record) { r.Dismissed = true })
 		if err := s.visits.store(ctx, one); err != nil {
 			return err
 		}

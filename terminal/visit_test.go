@@ -74,9 +74,9 @@ func TestSettlementThatGoesWrong(t *testing.T) {
 		{"answer lost after booking", centersim.Fault{Kind: centersim.DropAfter}, fault.AnswerLost, terminal.VisitUnknown, "unknown", 1},
 		{"connection lost before booking", centersim.Fault{Kind: centersim.DropBefore}, fault.AnswerLost, terminal.VisitUnknown, "unknown", 0},
 		{"cut in the middle", centersim.Fault{Kind: centersim.Cut}, fault.AnswerLost, terminal.VisitUnknown, "unknown", 1},
-		{"truncated as if complete", centersim.Fault{Kind: centersim.Truncate}, fault.UpstreamMalformed, terminal.VisitUnknown, "unknown", 1},
-		{"maintenance page", centersim.Fault{Kind: centersim.HTMLAfter}, fault.UpstreamMalformed, terminal.VisitUnknown, "unknown", 1},
-		{"gateway failure", centersim.Fault{Kind: centersim.HTTPAfter, Number: 502}, fault.UpstreamHTTP, terminal.VisitUnknown, "unknown", 1},
+		{"truncated as if complete", centersim.Fault{Kind: centersim.Truncate}, fault.AnswerLost, terminal.VisitUnknown, "unknown", 1},
+		{"maintenance page", centersim.Fault{Kind: centersim.HTMLAfter}, fault.AnswerLost, terminal.VisitUnknown, "unknown", 1},
+		{"gateway failure", centersim.Fault{Kind: centersim.HTTPAfter, Number: 502}, fault.AnswerLost, terminal.VisitUnknown, "unknown", 1},
 		{"sums disagree", centersim.Fault{Kind: centersim.Identity, Number: 1}, fault.SumsDisagree, terminal.VisitUnknown, "unknown", 1},
 		{"another's answer", centersim.Fault{Kind: centersim.WrongSetl}, fault.AnswerMismatch, terminal.VisitUnknown, "unknown", 1},
 		{"refused", centersim.Fault{Kind: centersim.Refuse, Text: "待遇已冻结"}, fault.UpstreamRefused, terminal.VisitTried, "refused", 0},
@@ -201,7 +201,7 @@ func TestLostUploadIsTakenBackFirst(t *testing.T) {
 	if err := b.Center.Order(centersim.Fault{Infno: "2204", Kind: centersim.DropAfter}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Service.Trial(ctx, v.ID); code(err) != fault.AnswerLost {
+	if _, err := b.Service.Trial(ctx, v.ID); code(err) != fault.NoAnswer {
 		t.Fatalf("trial: %v", err)
 	}
 	if v, err = b.Service.Trial(ctx, v.ID); err != nil {
@@ -334,6 +334,93 @@ func TestAbandonTakesBackWhatStandsUpstream(t *testing.T) {
 	}
 }
 
+// Whatever the centre answers to the cancellation, the desk is free again, and
+// stays so after a restart.
+func TestAbandonFreesTheDesk(t *testing.T) {
+	for _, kind := range []centersim.FaultKind{centersim.DropAfter, centersim.DropBefore, centersim.Refuse} {
+		b := deskbed.New(t, deskbed.Options{})
+		b.Ready()
+		v := b.Tried()
+		if err := b.Center.Order(centersim.Fault{Infno: "2202", Kind: kind, Text: "不可撤销"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Service.Abandon(t.Context(), v.ID); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		if s := b.Service.State(); s.Visit != nil {
+			t.Errorf("%s: still shown: %+v", kind, s.Visit)
+		}
+		if _, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{}); err != nil {
+			t.Errorf("%s: the next visit: %v", kind, err)
+		}
+	}
+}
+
+func TestOneVisitIsUnderWayAtADesk(t *testing.T) {
+	b := deskbed.New(t, deskbed.Options{})
+	b.Ready()
+	first := b.Tried()
+	_, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{})
+	if code(err) != fault.VisitState || !strings.Contains(terminal.Explain(err).Detail, first.ID) {
+		t.Fatalf("a second visit: %v", err)
+	}
+	if _, err := b.Service.Settle(t.Context(), first.ID, deskbed.Agreed(first)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{}); err != nil {
+		t.Fatalf("after the first is settled: %v", err)
+	}
+}
+
+func TestDismissedVisitStaysAway(t *testing.T) {
+	b := deskbed.New(t, deskbed.Options{})
+	b.Ready()
+	v := b.Tried()
+	if _, err := b.Service.Settle(t.Context(), v.ID, deskbed.Agreed(v)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Service.Abandon(t.Context(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	dir := b.Dir
+	b.Stop()
+	b.HTTP.Close()
+	if err := b.Center.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := deskbed.New(t, deskbed.Options{Dir: dir})
+	again.Ready()
+	if s := again.Service.State(); s.Visit != nil {
+		t.Fatalf("the last patient's receipt is shown again: %+v", s.Visit)
+	}
+}
+
+// A gateway that does not take our credentials answers all the same: health says
+// so until a call succeeds.
+func TestRefusedCredentialsAreAConditionOfHealth(t *testing.T) {
+	b := deskbed.New(t, deskbed.Options{})
+	b.Ready()
+	if err := b.Center.Order(centersim.Fault{Infno: "1101", Kind: centersim.HTTPBefore, Number: 401, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{}); code(err) != fault.UpstreamCredentials {
+		t.Fatalf("open: %v", err)
+	}
+	for _, c := range b.Service.Doctor(t.Context()) {
+		if c.Name == "upstream" && (c.OK || c.Fault.Code != fault.UpstreamCredentials) {
+			t.Errorf("doctor: %+v", c)
+		}
+	}
+	if _, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range b.Service.State().Health {
+		if h.Name == terminal.HealthUpstream && !h.OK {
+			t.Errorf("health after a success: %+v", h)
+		}
+	}
+}
+
 func TestUnauthenticatedCardsAreReadAndNotSettled(t *testing.T) {
 	t.Run("no HSM configured", func(t *testing.T) {
 		b := deskbed.New(t, deskbed.Options{Image: "2.0", NoHSM: true})
@@ -351,7 +438,7 @@ func TestUnauthenticatedCardsAreReadAndNotSettled(t *testing.T) {
 		if r.Card == nil || r.Card.Authenticated || r.Card.AuthFault.Code != fault.CardNotGenuine {
 			t.Fatalf("card: %+v", r.Card)
 		}
-		if _, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{}); code(err) != fault.NotAuthenticated {
+		if _, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{}); code(err) != fault.CardNotGenuine {
 			t.Fatalf("open: %v", err)
 		}
 	})

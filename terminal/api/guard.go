@@ -68,6 +68,9 @@ func (g *guard) site(r *http.Request) error {
 	case "", "same-origin", "none":
 		return nil
 	}
+	if r.Method == http.MethodGet && r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
+		return nil // a link on an intranet page may lead to the counter
+	}
 	return ErrOrigin
 }
 

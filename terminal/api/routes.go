@@ -148,7 +148,7 @@ func Routes() []Route {
 				err := s.desk.VerifyPIN(r.Context(), r.PathValue("id"), body.PIN)
 				return Verified{err == nil}, err
 			})},
-		{Method: "POST", Path: "/v1/readers/{id}/apdu", Summary: "Send raw commands; those that carry a PIN are taken on the Unix socket alone", Body: Commands{}, Answer: Exchanges{},
+		{Method: "POST", Path: "/v1/readers/{id}/apdu", Summary: "Send raw commands; those that carry a PIN are taken on the Unix socket alone", Body: Commands{}, Answer: Exchanges{}, NoPage: true,
 			serve: post(func(s *Server, r *http.Request, body Commands) (any, error) {
 				if doorOf(r) != overSocket && terminal.CarriesPIN(body.Commands) {
 					return nil, ErrPINNetwork
@@ -222,7 +222,7 @@ func Routes() []Route {
 			serve: get(func(s *Server, r *http.Request) (any, error) { return s.desk.Visit(r.PathValue("id")) })},
 		{Method: "DELETE", Path: "/v1/visits/{id}", Summary: "Give a visit up before it is settled",
 			serve: func(s *Server, w http.ResponseWriter, r *http.Request) {
-				if err := s.desk.Abandon(r.Context(), r.PathValue("id")); err != nil {
+				if err := s.desk.Abandon(context.WithoutCancel(r.Context()), r.PathValue("id")); err != nil {
 					s.fail(w, r, err)
 					return
 				}

@@ -34,6 +34,10 @@ type Options struct {
 	Listen string // the loopback address, as a browser types it
 	Token  string // of the state directory
 	Log    *logrus.Logger
+	// Grace is how long calls that are under way may take to end when the
+	// service is told to: longer than a settlement waits for its answer, or a
+	// restart would leave it in doubt. 0 is 30 s.
+	Grace time.Duration
 }
 
 // A Server answers the calls of [Routes].
@@ -46,12 +50,16 @@ type Server struct {
 	streams chan struct{}
 	closing chan struct{}
 	once    sync.Once
+	grace   time.Duration
 }
 
 // New prepares a server; [Server.Serve] runs it.
 func New(desk *terminal.Service, o Options) *Server {
+	if o.Grace <= 0 {
+		o.Grace = 30 * time.Second
+	}
 	return &Server{
-		desk: desk, guard: newGuard(o.Listen, o.Token), pages: web.Files(), log: o.Log,
+		desk: desk, grace: o.Grace, guard: newGuard(o.Listen, o.Token), pages: web.Files(), log: o.Log,
 		metrics: newMetrics(desk),
 		streams: make(chan struct{}, maxStreams), closing: make(chan struct{}),
 	}
@@ -153,10 +161,6 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, s.pages, name)
 }
 
-// shutdownTime is how long calls that are under way may take to end when the
-// service is told to: a settlement should not be left in doubt by a restart.
-const shutdownTime = 30 * time.Second
-
 // Serve answers on both doors until ctx ends, then lets calls that are under
 // way end. socket may be nil.
 func (s *Server) Serve(ctx context.Context, tcp, socket net.Listener) error {
@@ -179,7 +183,7 @@ func (s *Server) Serve(ctx context.Context, tcp, socket net.Listener) error {
 	}
 	s.once.Do(func() { close(s.closing) })
 	// A settlement that is under way ends before the process does.
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
 	for _, h := range servers {
 		if err := h.Shutdown(grace); err != nil {

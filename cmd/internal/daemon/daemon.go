@@ -96,7 +96,10 @@ func Run(ctx context.Context, cfg terminal.Config, o Options) error {
 	parts.Plans, parts.Debits, parts.TerminalSequence = store.Plans(), store.Debits(), store.NextTerminalSequence
 	service := terminal.New(cfg, parts)
 	addr := tcp.Addr().String()
-	server := api.New(service, api.Options{Listen: addr, Token: token, Log: o.Log})
+	server := api.New(service, api.Options{
+		Listen: addr, Token: token, Log: o.Log,
+		Grace: time.Duration(cfg.Upstream.ConnectTimeout) + time.Duration(cfg.Upstream.AnswerTimeout) + 5*time.Second,
+	})
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -141,6 +144,10 @@ func newParts(cfg terminal.Config, o Options) (parts terminal.Parts, release fun
 	switch cfg.PINPad.Kind {
 	case "reader":
 		parts.Pad = pinpad.ReaderPad{}
+	case "serial":
+		if parts.Pad, err = cfg.PINPad.SerialPad(); err != nil {
+			return parts, release, err
+		}
 	case "simulated":
 		parts.Pad, parts.Simulated = pinpad.Simulated{File: cfg.PINPad.PINFile}, true
 	}

@@ -51,7 +51,7 @@ async function load() {
     if (outcome) asked.set("outcome", outcome);
     const answer = await call("GET", `/v1/journal?${asked}`);
     let entries = answer.entries ?? [];
-    if (!outcome && !$("journal-day").value && unresolved() > 0) {
+    if (!outcome && unresolved() > 0) {
       // Nothing unknown may hide behind the end of the list or an earlier day.
       asked.set("outcome", "unknown");
       asked.set("day", "all");
