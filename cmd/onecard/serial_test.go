@@ -98,12 +98,17 @@ func TestSerialReaderForeign(t *testing.T) {
 		return out
 	}
 	const name = "onecard serial 00 00"
-	out := stack("opensc-tool", "--reader", name, "--atr", "--wait")
+	out := stack("opensc-tool", "--reader", name, "--atr")
 	if !strings.Contains(strings.ToLower(out), "3b:6d:00:00:00:81:54:4c:96:86:84:51:01:00:03:56:76") {
 		t.Error(out)
 	}
+	// It never ends by itself.
+	out = stack("sh", "-c", "timeout 2 pcsc_scan -n || test $? = 124")
+	if !strings.Contains(out, name) || !strings.Contains(out, "3B 6D 00 00 00 81 54 4C 96 86 84 51 01 00 03 56 76") {
+		t.Error(out)
+	}
 	out = stack("opensc-tool", "--reader", name,
-		"-s", "00A404000F7378312E73682EC9E7BBE1B1A3D5CF", // SELECT SSSE, whose FCI comes by GET RESPONSE
+		"-s", "00A404000F7378312E73682EC9E7BBE1B1A3D5CF00", // SELECT SSSE, whose FCI comes by GET RESPONSE
 		"-s", "00A4020002EF05", "-s", "00B2030400", "-s", "00B2013500", "-s", "00200000")
 	for _, want := range []string{"9F 0C 03 86 01 03", "03 04 33 2E 30 30", "SW1=0x69, SW2=0x82", "SW1=0x63, SW2=0xC6"} {
 		if !strings.Contains(out, want) {

@@ -112,7 +112,7 @@ func New(list []Port, opts ...Option) (*Driver, error) {
 		if p.Open == nil {
 			p.Open = OpenBugst
 		}
-		d.ports = append(d.ports, &port{Port: p, d: d, calls: make(chan *call), links: make(map[*link]bool)})
+		d.ports = append(d.ports, &port{Port: p, d: d, calls: make(chan *call), first: func() {}, links: make(map[*link]bool)})
 	}
 	return d, nil
 }
