@@ -104,18 +104,22 @@ func (d *Driver) Kind() string { return "transport" }
 
 // Watch owns the unit until ctx ends; see [reader.Driver]. While the line or the
 // unit is gone there are no slots, and both are looked for again with growing
-// pauses of at most 2 seconds.
+// pauses of at most 2 seconds. The first picture comes when the unit was made ready,
+// or was not within 4 seconds.
 func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error {
 	const shortest, longest = 100 * time.Millisecond, 2 * time.Second
 	pause := shortest
-	d.report(report)
+	p := &pictures{d: d, report: report}
+	defer p.end()
+	first := time.AfterFunc(4*time.Second, p.give)
+	defer first.Stop()
 	for {
 		began := d.cfg.Now()
-		err := d.own(ctx, report)
+		err := d.own(ctx, p.give)
 		if ctx.Err() != nil {
 			return nil
 		}
-		d.report(report)
+		p.give()
 		d.tell(err)
 		if d.cfg.Now().Sub(began) > longest {
 			pause = shortest
@@ -151,19 +155,37 @@ func (d *Driver) wake() {
 	d.changed = make(chan struct{})
 }
 
-// report gives the picture, sorted by name.
-func (d *Driver) report(report func(reader.Snapshot)) {
-	d.mu.Lock()
-	list := make([]reader.SlotState, 0, len(d.slots))
-	for _, s := range d.slots {
+// pictures reports them in their order, and none after the end.
+type pictures struct {
+	d      *Driver
+	mu     sync.Mutex
+	report func(reader.Snapshot) // nil after the end
+}
+
+func (p *pictures) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report = nil
+}
+
+// give reports how things are, slots sorted by name.
+func (p *pictures) give() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.report == nil {
+		return
+	}
+	p.d.mu.Lock()
+	list := make([]reader.SlotState, 0, len(p.d.slots))
+	for _, s := range p.d.slots {
 		list = append(list, reader.SlotState{
-			Slot: s.name, Kind: d.Kind(), Present: s.present, Mute: s.present && len(s.atr) == 0,
+			Slot: s.name, Kind: p.d.Kind(), Present: s.present, Mute: s.present && len(s.atr) == 0,
 			InUse: len(s.links) > 0, Exclusive: s.exclusive != nil, ATR: bytes.Clone(s.atr), Insertion: s.insertion,
 		})
 	}
-	d.mu.Unlock()
+	p.d.mu.Unlock()
 	slices.SortFunc(list, func(a, b reader.SlotState) int { return strings.Compare(a.Slot, b.Slot) })
-	report(reader.Snapshot{Slots: list})
+	p.report(reader.Snapshot{Slots: list})
 }
 
 // call has the owner run something, and waits for it or for ctx.

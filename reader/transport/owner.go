@@ -28,7 +28,7 @@ type owner struct {
 
 // own opens the line, makes the unit ready and serves until ctx ends or the line
 // or the unit fails.
-func (d *Driver) own(ctx context.Context, report func(reader.Snapshot)) (err error) {
+func (d *Driver) own(ctx context.Context, report func()) (err error) {
 	port, err := d.cfg.Open()
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (d *Driver) own(ctx context.Context, report func(reader.Snapshot)) (err err
 		d.mu.Lock()
 		changed := d.changed
 		d.mu.Unlock()
-		d.report(report)
+		report()
 		select {
 		case <-ctx.Done():
 			return nil

@@ -60,7 +60,6 @@ type Unit struct {
 	card     *Card
 	chip     Chip // under power
 	field    Chip
-	typeB    bool
 	hopper   []*Card
 	bin      []*Card
 	counter  int
