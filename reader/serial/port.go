@@ -44,6 +44,7 @@ type port struct {
 	first func() // closes looked
 
 	// Guarded by the driver's mu.
+	line      Line // while it is open
 	there     bool // a reader answered on the line
 	stuck     bool // and does not any more
 	present   bool
@@ -192,7 +193,7 @@ func (p *port) run(ctx context.Context) {
 			pause = firstPause
 			p.appear(info)
 			err = p.serve(ctx, w)
-			_ = w.line.Close() // it has failed, or is done with
+			_ = p.hold(nil).Close() // it has failed, or is done with
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -210,6 +211,15 @@ func (p *port) run(ctx context.Context) {
 		}
 		pause = min(2*pause, lastPause)
 	}
+}
+
+// hold makes the open line known and returns the one before.
+func (p *port) hold(line Line) Line {
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	before := p.line
+	p.line = line
+	return before
 }
 
 // rest waits; it returns false when ctx has ended.
@@ -252,13 +262,14 @@ func (p *port) detect(ctx context.Context) (*wire, Info, error) {
 		if err != nil {
 			return nil, Info{}, fmt.Errorf("%w: open: %w", errLine, err)
 		}
+		p.hold(line)
 		w := newWire(line, p.told)
 		firmware, err := identify(ctx, w)
 		if err == nil {
 			p.good = baud
 			return w, Info{Port: p.Name, Firmware: firmware, Baud: baud, Echo: w.echo}, nil
 		}
-		last = errors.Join(err, line.Close())
+		last = errors.Join(err, p.hold(nil).Close())
 		if errors.Is(err, errLine) {
 			break
 		}

@@ -424,3 +424,64 @@ func TestSharing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// deafLine is a line at the wrong rate, on which nothing comes.
+type deafLine struct{}
+
+func (deafLine) Read(p []byte) (int, error)  { return 0, serial.ErrNothing }
+func (deafLine) Write(p []byte) (int, error) { return len(p), nil }
+func (deafLine) Close() error                { return nil }
+
+func TestFindsTheRate(t *testing.T) {
+	kh := vault(t)
+	b := newBench(t, "3.0", serialsim.Config{Echo: true}, serial.Port{Open: func(port string, baud int) (serial.Line, error) {
+		if baud != 19200 {
+			return deafLine{}, nil
+		}
+		return serial.OpenBugst(port, baud)
+	}})
+	b.await(ready)
+	if info := b.driver.Readers(); len(info) != 1 || info[0].Baud != 19200 {
+		t.Errorf("%+v", info)
+	}
+	b.identify(b.open(), "3.0", kh)
+}
+
+// fullLine takes no byte before it is closed.
+type fullLine struct{ closed chan struct{} }
+
+func (l fullLine) Read([]byte) (int, error) { return 0, serial.ErrNothing }
+func (l fullLine) Write([]byte) (int, error) {
+	<-l.closed
+	return 0, errors.New("closed")
+}
+func (l fullLine) Close() error {
+	select {
+	case <-l.closed:
+	default:
+		close(l.closed)
+	}
+	return nil
+}
+
+// A line that blocks holds nobody up for ever, and leaves no goroutine.
+func TestBlockedLine(t *testing.T) {
+	d, err := serial.New([]serial.Port{{Name: "full", Baud: 9600, Open: func(string, int) (serial.Line, error) { return fullLine{make(chan struct{})}, nil }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	reported := make(chan struct{}, 16)
+	done := make(chan error, 1)
+	go func() { done <- d.Watch(ctx, func(reader.Snapshot) { reported <- struct{}{} }) }()
+	<-reported
+	if err := d.Watch(ctx, nil); !errors.Is(err, reader.ErrBusy) {
+		t.Error(err)
+	}
+	cancel()
+	late, stop := context.WithTimeout(context.Background(), patience)
+	defer stop()
+	if err := errors.Join(<-done, d.Close(late)); err != nil {
+		t.Error(err)
+	}
+}

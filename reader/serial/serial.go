@@ -175,14 +175,36 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 		}
 		break
 	}
-	// A write to a dead line can block; Close waits longer for it.
-	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-	defer cancel()
-	_ = d.Close(wait)
+	// A write to a line that takes nothing can block; closing frees it. What hangs
+	// even then is left to Close.
+	for range 2 {
+		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		err := d.Close(wait)
+		cancel()
+		if err == nil {
+			break
+		}
+		d.cut()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.watched = false
 	return nil
+}
+
+// cut closes the lines under their owners.
+func (d *Driver) cut() {
+	d.mu.Lock()
+	var lines []Line
+	for _, p := range d.ports {
+		if p.line != nil {
+			lines = append(lines, p.line)
+		}
+	}
+	d.mu.Unlock()
+	for _, l := range lines {
+		_ = l.Close() // the owner sees it
+	}
 }
 
 // firstTime is how long the first report waits for ports that are slow to answer.
