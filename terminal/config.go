@@ -42,6 +42,7 @@ type Config struct {
 	Operator    OperatorConfig    `toml:"operator"`
 	Counter     CounterConfig     `toml:"counter"`
 	PINPad      PINPadConfig      `toml:"pinpad"`
+	Lend        LendConfig        `toml:"lend"`
 }
 
 // A ReaderConfig names readers and says what they are for.
@@ -51,6 +52,12 @@ type ReaderConfig struct {
 	Kind string `toml:"kind"`
 	// Match is a pattern for the reader's name with * and ?; empty is any.
 	Match string `toml:"match"`
+	// Address is host:port of the machine that lends a remote reader; CAFile has
+	// the authority of its certificate, CertFile and KeyFile are our own.
+	Address  string `toml:"address"`
+	CAFile   string `toml:"ca_file"`
+	CertFile string `toml:"cert_file"`
+	KeyFile  string `toml:"key_file"`
 	// Serial is the reader's serial number as its name shows it, in brackets;
 	// empty is any.
 	Serial string `toml:"serial"`
@@ -330,6 +337,9 @@ func (c *Config) check() error {
 		if c.Operator.Name == "" {
 			return wrong("operator.name", "missing")
 		}
+		if c.Counter.Specialty == "" {
+			return wrong("counter.specialty", "missing: the centre wants it at every registration")
+		}
 	}
 	if l := c.Upstream; l.Lanes < 0 || l.Lanes > 1000 || l.Lane < 0 || l.Lane > 0 && l.Lane >= l.Lanes {
 		return wrong("upstream.lane", "from 0 to lanes-1, and at most 1000 lanes")
@@ -345,6 +355,9 @@ func (c *Config) check() error {
 		}
 	default:
 		return wrong("upstream.style", "none or x-tif")
+	}
+	if err := c.Lend.check(); err != nil {
+		return err
 	}
 	return c.PINPad.check()
 }

@@ -26,6 +26,8 @@ area = "510100"
 [operator]
 no = "1"
 name = "收费一"
+[counter]
+specialty = "A03"
 `
 
 func TestConfigIsReadAndCompleted(t *testing.T) {
@@ -61,6 +63,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{"institution's name", `样例医院`, ``, "institution.name"},
 		{"area", `area = "510100"`, `area = "51010"`, "institution.area"},
 		{"operator", `no = "1"`, "", "operator.no"},
+		{"specialty", `specialty = "A03"`, "", "counter.specialty"},
 		{"style", "[institution]", "style = \"magic\"\n[institution]", "upstream.style"},
 		{"x-tif without secrets", "[institution]", "style = \"x-tif\"\n[institution]", "upstream.credentials_file"},
 		{"time-out", "[institution]", "answer_timeout = \"1h\"\n[institution]", "answer_timeout"},

@@ -2,11 +2,16 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
 
 	"onecard/fault"
 	"onecard/terminal"
 	"onecard/terminal/api"
 )
+
+// defaultConfig is where the daemon of a desk is configured.
+const defaultConfig = "/etc/onecard/onecard.toml"
 
 type doctorCmd struct {
 	directFlags
@@ -65,9 +70,23 @@ func (c *doctorCmd) examine(a *app) ([]terminal.Check, error) {
 		running.Text = terminal.Text{Chinese: "不经 onecardd，直接检查", English: "examined directly, without onecardd"}
 	}
 	checks := []terminal.Check{running}
+	if c.Config == "" {
+		if _, err := os.Stat(defaultConfig); err == nil {
+			c.Config = defaultConfig
+		}
+	}
 	err := c.direct(a, func(s *terminal.Service) error {
-		checks = append(checks, s.Doctor(a.ctx)...)
+		for _, check := range s.Doctor(a.ctx) {
+			// Without a configuration nobody knows which HSM and which centre.
+			if c.Config == "" && (check.Name == "hsm" || check.Name == "upstream") {
+				continue
+			}
+			checks = append(checks, check)
+		}
 		return nil
 	})
+	if c.Config == "" {
+		fmt.Fprintln(a.errs, a.say("未读取配置，密码机和医保中心未检查；用 --config 指定。", "No configuration was read, so HSM and insurance centre were not examined; name one with --config."))
+	}
 	return checks, err
 }

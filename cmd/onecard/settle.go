@@ -11,6 +11,7 @@ import (
 
 	"onecard/fault"
 	"onecard/terminal"
+	"onecard/terminal/api"
 )
 
 type settleCmd struct {
@@ -87,9 +88,10 @@ func (c *settleCmd) Run(a *app) error {
 			return giveUp(silent{errors.New("not agreed")})
 		}
 	}
-	visit, err = client.Settle(a.ctx, visit.ID, terminal.Agreed{Total: visit.Trial.Total, Cash: visit.Trial.Cash})
+	// From here on nothing is cut off: a settlement that was begun has to end.
+	visit, err = client.Settle(context.WithoutCancel(a.ctx), visit.ID, terminal.Agreed{Total: visit.Trial.Total, Cash: visit.Trial.Cash})
 	if err != nil {
-		return err
+		return c.notSettled(a, client, id, err, giveUp)
 	}
 	if a.JSON {
 		a.json(visit)
@@ -100,13 +102,39 @@ func (c *settleCmd) Run(a *app) error {
 	return nil
 }
 
+// notSettled says what is known of a settlement that failed. What is certainly
+// not booked is given up; what may be booked is left as it is and said loudly.
+func (c *settleCmd) notSettled(a *app, client *api.Client, id string, cause error, giveUp func(error) error) error {
+	visit, err := client.Visit(context.WithoutCancel(a.ctx), id)
+	switch {
+	case err != nil || visit.State == terminal.VisitSettling:
+		fmt.Fprintf(a.errs, "%s\n", a.say("结算结果未知：不要再次结算；onecardd 恢复后查看 onecard journal。", "The outcome of the settlement is unknown: do not settle again; look at onecard journal once onecardd answers."))
+	case visit.State == terminal.VisitUnknown:
+		fmt.Fprintf(a.errs, "%s\n", a.say("结算结果未知：不要再次结算；查看 onecard journal --outcome unknown。", "The outcome of the settlement is unknown: do not settle again; look at onecard journal --outcome unknown."))
+	case visit.State == terminal.VisitTried:
+		return giveUp(cause)
+	}
+	return cause
+}
+
+// confirm asks the payer's consent; it ends with the caller's Ctrl-C.
 func (a *app) confirm(v terminal.Visit) bool {
 	fmt.Fprintf(a.errs, "%s %s %s [y/N] ", a.say("应付现金", "To pay"), v.Trial.Cash, a.say("元，付款人同意结算吗？", "yuan; does the payer agree?"))
-	var answer string
-	if _, err := fmt.Fscanln(a.in, &answer); err != nil {
+	said := make(chan string, 1)
+	go func() { // ends with standard input, or with the process
+		var answer string
+		if _, err := fmt.Fscanln(a.in, &answer); err != nil {
+			answer = ""
+		}
+		said <- answer
+	}()
+	select {
+	case answer := <-said:
+		return answer == "y" || answer == "Y" || answer == "是"
+	case <-a.ctx.Done():
+		fmt.Fprintln(a.errs)
 		return false
 	}
-	return answer == "y" || answer == "Y" || answer == "是"
 }
 
 func (a *app) printSplit(v terminal.Visit) {

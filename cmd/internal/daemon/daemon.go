@@ -121,6 +121,29 @@ func Run(ctx context.Context, cfg terminal.Config, o Options) error {
 	return errors.Join(err, <-serving)
 }
 
+// check does everything that a start does with the configuration's files, short
+// of touching the state directory and listening.
+func check(cfg terminal.Config, o Options) error {
+	_, release, err := newParts(cfg, o)
+	if err != nil {
+		return err
+	}
+	release()
+	if cfg.Upstream.URL != "" {
+		client, err := upstream(cfg, nil)
+		if err != nil {
+			return err
+		}
+		client.Close()
+	}
+	if cfg.Counter.PriceList != "" {
+		if _, err := terminal.LoadPrices(cfg.Counter.PriceList); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DirectConfig is the configuration of a tool that opens readers itself.
 func DirectConfig() terminal.Config {
 	return terminal.Config{

@@ -74,6 +74,9 @@ func serve(f flags, version string, out, errs io.Writer) int {
 		return failed(log, errs, err)
 	}
 	if f.Check {
+		if err := check(cfg, Options{Version: version, Log: log}); err != nil {
+			return failed(log, errs, err)
+		}
 		fmt.Fprintln(out, "configuration is valid")
 		return 0
 	}
