@@ -3,6 +3,7 @@ package settlement
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"onecard/fault"
@@ -107,6 +108,12 @@ func (c *Client) UploadVisit(ctx context.Context, s Scope, in VisitUpload) error
 func (c *Client) UploadFees(ctx context.Context, s Scope, lines []FeeDetail) ([]FeeResult, error) {
 	if _, err := CheckFeeLines(lines); err != nil {
 		return nil, fmt.Errorf("2204: %w", err)
+	}
+	if c.cfg.Regional.SerialText {
+		lines = slices.Clone(lines)
+		for i := range lines {
+			lines[i].FeedetlSN.AsText = true
+		}
 	}
 	a, err := c.do(ctx, s, "2204", map[string][]FeeDetail{"feedetail": lines})
 	if err != nil {

@@ -96,6 +96,7 @@ type Catalogue struct {
 	mu     sync.Mutex
 	parsed map[string]*Transaction
 	codes  map[string]map[string]string
+	own    map[[2]string]string // dictionary and code to text, see Define
 }
 
 // An amendment changes one property of the national tables. The default ones
@@ -336,6 +337,9 @@ func parseLength(s string) (length, scale int, err error) {
 func (c *Catalogue) Meaning(dictionary, code string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if text, ok := c.own[[2]string{dictionary, code}]; ok {
+		return text, true
+	}
 	if c.codes == nil {
 		c.codes = make(map[string]map[string]string, 320)
 		rows := strings.Split(strings.TrimSuffix(dictTSV, "\n"), "\n")

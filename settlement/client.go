@@ -21,6 +21,8 @@ type Config struct {
 	Paths    map[string]string // infno to path, in regions with one path per infno; others go to URL
 	Variants map[string]string // infno to the region's number, such as "2203": "2203A"
 
+	Regional Regional // what else differs
+
 	Style        Style      // nil: none
 	Catalogue    *Catalogue // nil: the national one
 	Institution  Institution
@@ -88,6 +90,9 @@ func NewClient(cfg Config) (*Client, error) {
 		if c.cfg.Catalogue, err = NewCatalogue(); err != nil {
 			return nil, err
 		}
+	}
+	if err := cfg.Regional.Check(c.cfg.Catalogue); err != nil {
+		return nil, fmt.Errorf("region: %w", err)
 	}
 	if c.cfg.MsgIDs == nil {
 		if c.cfg.MsgIDs, err = NewMsgIDs(cfg.Institution.Code, nil, c.cfg.Now, 0, 0); err != nil {
@@ -175,6 +180,9 @@ func (c *Client) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 		SignNo: r.SignNo,
 	}
 	body, err := e.seal(c.cfg.Catalogue, r.Input)
+	if err == nil {
+		body, err = c.cfg.Regional.request(infno, body)
+	}
 	if err != nil {
 		return nil, &unsentError{fmt.Errorf("prepare %s: %w", infno, err)}
 	}
@@ -221,7 +229,7 @@ func (c *Client) Do(ctx context.Context, p *Prepared) (Answer, error) {
 		}
 	}
 	a, err := decodeAnswer(p.Infno, r.status, body)
-	a.Date = r.date
+	a.Date, a.Output = r.date, c.cfg.Regional.output(p.Infno, a.Output)
 	return a, err
 }
 
