@@ -35,6 +35,12 @@ func (c *Center) output(e *event) any {
 		return c.settlementOutput(e.Settlement)
 	case e.Refund != nil && !e.Refund.Reversal:
 		return c.settlementOutput(e.Refund)
+	case e.Upload != nil:
+		o := fileOutput(e.Upload)
+		o["fixmedins_code"] = e.Institution
+		return o
+	case e.Statement != nil:
+		return object{"fileinfo": fileOutput(e.Statement)}
 	case e.SignOut != nil:
 		return object{"sign_time": object{"sign_time": e.Time.In(china).Format(timeForm)}}
 	}
@@ -88,7 +94,7 @@ func registerOutput(g register) any {
 	return object{"data": object{"mdtrt_id": g.MdtrtID, "psn_no": g.PsnNo, "ipt_otp_no": g.IptOtpNo, "exp_content": nil}}
 }
 
-func feesOutput(f fees) any {
+func feesOutput(f fees) object {
 	result := []object{}
 	flag := map[bool]string{false: "0", true: "1"}
 	for _, l := range f.Lines {
@@ -115,12 +121,7 @@ func feesOutput(f fees) any {
 // announced), 2207 and, with negative amounts, 2208.
 func (c *Center) settlementOutput(t *settlement) any {
 	p := c.rules.byNumber[t.PsnNo]
-	psnType, cvlserv := "", "0"
-	for _, i := range p.Insurance {
-		if i.Insutype == t.Insutype {
-			psnType, cvlserv = i.PsnType, i.CvlservFlag
-		}
-	}
+	psnType, cvlserv := p.typeIn(t.Insutype)
 	info := object{
 		"mdtrt_id": t.MdtrtID, "psn_no": p.PsnNo, "psn_name": p.PsnName, "psn_cert_type": p.PsnCertType,
 		"certno": p.Certno, "gend": p.Gend, "naty": p.Naty, "brdy": p.Brdy, "age": p.age(t.SetlTime),
@@ -132,7 +133,7 @@ func (c *Center) settlementOutput(t *settlement) any {
 		"fund_pay_sumamt": num(t.Fund + t.Supplement), "psn_part_amt": num(t.Person),
 		"acct_pay": num(t.Account), "psn_cash_pay": num(t.Cash), "hosp_part_amt": json.Number("0"),
 		"balc": num(t.Balance), "acct_mulaid_pay": json.Number("0"), "medins_setl_id": t.MsgID,
-		"clr_optins": t.CareArea, "clr_way": "1", "clr_type": "11", "exp_content": nil,
+		"clr_optins": t.CareArea, "clr_way": "1", "clr_type": t.clrType(), "exp_content": nil,
 	}
 	for _, name := range supplementFields {
 		info[name] = json.Number("0")

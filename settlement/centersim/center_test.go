@@ -1,6 +1,7 @@
 package centersim
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -332,6 +333,16 @@ func TestOutputs(t *testing.T) {
 	answers["2206"] = d.call(t, "2206", v.area, v.settleInput("B1", sumsOf(t, answers["2204"]), false))
 	answers["2207"] = d.call(t, "2207", v.area, v.settleInput("B1", sumsOf(t, answers["2204"]), false))
 	setlID := setlinfo(answers["2207"]).text("setl_id")
+	lookUp := msg{"data": msg{"psn_no": v.p.PsnNo, "setl_id": setlID, "mdtrt_id": v.mdtrtID}}
+	answers["5203"] = d.call(t, "5203", v.area, lookUp)
+	answers["5204"] = msg{"": d.list(t, "5204", v.area, lookUp)}
+	answers["5201"] = d.call(t, "5201", v.area, msg{"data": msg{"psn_no": v.p.PsnNo, "begntime": "2026-05-20 00:00:00", "endtime": "2026-05-20 23:59:59", "med_type": "11"}})
+	answers["2001"] = d.call(t, "2001", v.area, msg{"data": msg{"psn_no": v.p.PsnNo, "insutype": "390", "fixmedins_code": "H51010000001", "med_type": "11", "begntime": "2026-05-20 12:00:00"}})
+	s := &statement{}
+	answers["3201"] = d.call(t, "3201", "", s.input())
+	file := d.call(t, "9101", "", msg{"fsUploadIn": msg{"in": base64.StdEncoding.EncodeToString(s.zip(t)), "filename": "s.zip", "fixmedins_code": "H51010000001"}})
+	answers["9101"] = msg{"": file}
+	answers["3202"] = d.call(t, "3202", "", s.input("file_qury_no", file["file_qury_no"]))
 	answers["2208"] = d.call(t, "2208", v.area, v.refundInput(setlID))
 	answers["9002"] = d.call(t, "9002", "", msg{"signOut": msg{"sign_no": d.signNo, "opter_no": "0001"}})
 	checked := 0

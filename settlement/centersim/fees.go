@@ -125,6 +125,7 @@ func (c *Center) feeLine(d record, v *visit, now time.Time) (l line, problem str
 	if at.Format("20060102") < v.Begin.In(china).Format("20060102") {
 		return l, "费用发生时间fee_ocur_time早于就诊日期"
 	}
+	l.At, l.MedinsListCodg = &at, d.text("medins_list_codg")
 	l.split(it)
 	return l, ""
 }

@@ -272,6 +272,12 @@ func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, fau
 		return
 	}
 	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+	if f, ok := answer["output"].(fileContent); ok {
+		// 9102 answers with the file itself, and with an envelope only when it refuses.
+		b = f.content
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.name}))
+	}
 	if _, ok := faults[Truncate]; ok {
 		b = b[:len(b)/2]
 	}

@@ -328,6 +328,16 @@ func FuzzRequest(f *testing.F) {
 	f.Add(encode(d.envelope("2206", v.area, v.settleInput("B1", s, true))))
 	f.Add(encode(d.envelope("2207", v.area, v.settleInput("B1", s, true))))
 	e := d.envelope("2207", v.area, v.settleInput("B1", s, true))
+	lookUp := msg{"data": msg{"psn_no": v.p.PsnNo, "setl_id": "2", "mdtrt_id": v.mdtrtID}}
+	for _, infno := range []string{"5203", "5204"} {
+		f.Add(encode(d.envelope(infno, v.area, lookUp)))
+	}
+	st := &statement{}
+	st.add("1", "2", "3", 100, 50, 0, "0")
+	f.Add(encode(d.envelope("3201", "", st.input())))
+	f.Add(encode(d.envelope("3202", "", st.input("file_qury_no", d.upload(f, "s.zip", st.zip(f))))))
+	f.Add(encode(d.envelope("9101", "", msg{"fsUploadIn": msg{"in": "AA==", "filename": "f", "fixmedins_code": "H51010000001"}})))
+	f.Add(encode(d.envelope("9102", "", msg{"fsDownloadIn": msg{"file_qury_no": "8", "filename": "f", "fixmedins_code": "H51010000001"}})))
 	setlID := setlinfo(d.send(f, e)["output"].(map[string]any)).text("setl_id")
 	f.Add(encode(d.envelope("2208", v.area, v.refundInput(setlID))))
 	f.Add(encode(d.envelope("2601", v.area, v.reverseInput(e["msgid"].(string), "2207"))))
@@ -340,6 +350,9 @@ func FuzzRequest(f *testing.F) {
 			Infcode *int            `json:"infcode"`
 			ErrMsg  *string         `json:"err_msg"`
 			Output  json.RawMessage `json:"output"`
+		}
+		if w.Header().Get("Content-Type") == "application/octet-stream" {
+			return // a file
 		}
 		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != 200 || a.Infcode == nil {
 			t.Fatalf("%d %q: %v", w.Code, w.Body, err)

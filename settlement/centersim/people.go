@@ -136,7 +136,8 @@ type policyFile struct {
 	SignInRequired bool               `json:"sign_in_required"`
 	Institutions   []string           `json:"institutions"` // codes admitted; none: all
 	MedTypes       []string           `json:"med_types"`
-	Insurance      map[string]*policy `json:"insurance"` // by insutype
+	ReversedHidden bool               `json:"reversed_hidden"` // 3201 and 3202 do not show what 2601 reversed
+	Insurance      map[string]*policy `json:"insurance"`       // by insutype
 }
 
 // policy is how one insurance pays.

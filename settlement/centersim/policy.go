@@ -21,6 +21,10 @@ type line struct {
 	ChargeType   string `json:"med_chrgitm_type"`
 	Basic        bool   `json:"bas_medn,omitempty"`
 	Limited      bool   `json:"lmt_used,omitempty"`
+
+	// Older ledgers do not have these; only 5204 shows them.
+	At             *time.Time `json:"fee_ocur_time,omitempty"`
+	MedinsListCodg string     `json:"medins_list_codg,omitempty"`
 }
 
 // split divides the line's amount. A class C item, and a limited one that the

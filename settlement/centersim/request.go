@@ -288,6 +288,7 @@ func (f field) problem(value any) string {
 		if len(strings.TrimPrefix(strconv.FormatInt(v, 10), "-")) > f.digits {
 			return fmt.Sprintf("超过%d位数字", f.digits)
 		}
+	case f.kind == "bytes": // either form; fileBytes reads it
 	case !isText:
 		return "应为文本"
 	case f.kind == "datetime":

@@ -25,6 +25,8 @@ type event struct {
 	Settlement *settlement `json:"settlement,omitempty"`
 	Refund     *settlement `json:"refund,omitempty"` // 2208 and its kin, and 2601 of a settlement
 	SignOut    *signOut    `json:"sign_out,omitempty"`
+	Upload     *file       `json:"upload,omitempty"`
+	Statement  *file       `json:"statement,omitempty"` // the result file of 3202
 
 	FeesCancel *feesCancel     `json:"fees_cancel,omitempty"`
 	Cancel     *registerCancel `json:"register_cancel,omitempty"`
@@ -135,6 +137,7 @@ type state struct {
 	settlements []*settlement          // and refunds, in the order of the ledger
 	bySetl      map[string]*settlement // setl_id
 	refunds     map[string]*settlement // setl_id of what was refunded
+	files       map[string]*file       // file_qury_no
 }
 
 func newState(r *rules) *state {
@@ -142,7 +145,7 @@ func newState(r *rules) *state {
 		rules: r, signIns: map[string]*event{}, byMsgID: map[[2]string]*event{},
 		visits: map[string]*visit{}, byOtp: map[[2]string]*visit{},
 		accountUsed: map[accountKey]fen{}, used: map[yearKey]used{},
-		bySetl: map[string]*settlement{}, refunds: map[string]*settlement{},
+		bySetl: map[string]*settlement{}, refunds: map[string]*settlement{}, files: map[string]*file{},
 	}
 }
 
@@ -207,6 +210,12 @@ func (s *state) apply(e *event) error {
 		if err := s.applySettlement(e.Settlement); err != nil {
 			return err
 		}
+	case e.Upload != nil:
+		e.Upload.institution = e.Institution
+		s.files[e.Upload.Number] = e.Upload
+	case e.Statement != nil:
+		e.Statement.institution = e.Institution
+		s.files[e.Statement.Number] = e.Statement
 	case e.Refund != nil:
 		if err := s.applyRefund(e.Refund); err != nil {
 			return err

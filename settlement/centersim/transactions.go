@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// paths gives every transaction's own URL path; the spellings are the
-// interface's. callService takes them all.
+// paths gives every transaction's own URL path. callService takes them all;
+// regions spell the paths in their own ways.
 var paths = map[string]string{
 	"9001": "/fsi/api/signInSignOutService/signIn",
 	"9002": "/fsi/api/signInSignOutService/signOut",
@@ -21,6 +21,14 @@ var paths = map[string]string{
 	"2207": "/fsi/api/outpatientSettleService/saveSettletmentV2",
 	"2208": "/fsi/api/outpatientSettleService/cancleSettletment",
 	"2601": "/fsi/api/reverseService/revsMethod",
+	"2001": "/fsi/api/fsiPsnPriorityInfoService/queryPsnPriorityInfo",
+	"5201": "/fsi/api/fsiIntegratedQueryService/queryMdtrtInfo",
+	"5203": "/fsi/api/fsiIntegratedQueryService/querySetlInfo",
+	"5204": "/fsi/api/fsiIntegratedQueryService/queryFeeList",
+	"3201": "/fsi/api/ybSettlementStmtService/stmtTotal",
+	"3202": "/fsi/api/ybSettlementStmtService/stmtDetail",
+	"9101": "/fsi/api/fileupload/upload",
+	"9102": "/fsi/api/fileupload/download",
 }
 
 const callService = "/fsi/api/rsfComIfsService/callService"
@@ -100,6 +108,19 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 		return e, nil, c.reverse(r, e)
 	case "9002":
 		return e, nil, c.signOut(r, e)
+	case "2001", "5201", "5203", "5204":
+		output, err := c.query(r, now)
+		return nil, output, err
+	case "3201":
+		output, err := c.statementTotals(r)
+		return nil, output, err
+	case "3202":
+		return e, nil, c.statementDetails(r, e)
+	case "9101":
+		return e, nil, c.upload(r, e)
+	case "9102":
+		output, err := c.download(r, now)
+		return nil, output, err
 	}
 	return nil, nil, refuse("交易编号[%s]不存在或未开通", r.infno)
 }
