@@ -306,9 +306,24 @@ func TestFaultsOfTheLine(t *testing.T) {
 			t.Errorf("error %s: %v", text.Code, err)
 		}
 	}
+	// A question that was not heard is asked again; a command is not.
+	sim.Order(transportsim.Fault{Kind: transportsim.Deaf, CM: 0x31})
+	check(t, b.driver.Look(b.ctx))
+	before := sim.State().Commands
+	sim.Order(transportsim.Fault{Kind: transportsim.Unanswered})
+	short, cancel := context.WithTimeout(b.ctx, 400*time.Millisecond)
+	defer cancel()
+	if _, err := s.Exchange(short, apdu.Command{INS: 0xB0, P1: 0x85, Le: 16}); !errors.Is(err, reader.ErrStuck) {
+		t.Errorf("no answer: %v", err)
+	}
+	if n := sim.State().Commands - before; n != 1 {
+		t.Errorf("the unit carried out %d commands for one", n)
+	}
+	check(t, s.Close())
+	s = b.open("kiosk card")
 	// An answer that comes after its command's deadline is no answer to the next.
 	sim.Order(transportsim.Fault{Kind: transportsim.Slow, Delay: 400 * time.Millisecond})
-	short, cancel := context.WithTimeout(b.ctx, 50*time.Millisecond)
+	short, cancel = context.WithTimeout(b.ctx, 50*time.Millisecond)
 	defer cancel()
 	if _, err := s.Exchange(short, apdu.Command{INS: 0xB0, P1: 0x85, Le: 16}); !errors.Is(err, reader.ErrStuck) {
 		t.Errorf("slow: %v", err)
