@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -40,6 +41,18 @@ func TestBench(t *testing.T) {
 	}
 	if c := found["settlement"]; c.Aim != 1.5 || c.Met == nil || *c.Met != (c.Ratio <= c.Aim) {
 		t.Errorf("settlement: %+v", c)
+	}
+	for id, perRecord := range map[string]float64{"records_identity": 20, "records_summary": 100, "records_rewrite": 25} {
+		c := found[id]
+		if len(c.Figures) != 3 || c.Figures[0].Median < c.Figures[1].Median || c.Figures[2].Median < perRecord || c.Met != nil && !*c.Met {
+			t.Errorf("%s: %+v", id, c)
+		}
+		if c := found[id+"_time"]; skipped != (c.Skip != "") || !skipped && c.Ratio <= 0 {
+			t.Errorf("%s: %+v", id, c)
+		}
+	}
+	if c := found["decode"]; len(c.Figures) != 1 || c.Figures[0].Median <= 0 || !strings.Contains(c.Note, "elements a second") {
+		t.Errorf("decode: %+v", c)
 	}
 	if c := found["memory"]; len(c.Figures) > 0 && c.Figures[0].Median < 1 {
 		t.Errorf("memory: %+v", c)
