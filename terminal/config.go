@@ -225,6 +225,13 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
 		*p = under(dir, *p)
 	}
+	files := []*string{&cfg.Lend.CAFile, &cfg.Lend.CertFile, &cfg.Lend.KeyFile}
+	for i := range cfg.Readers {
+		files = append(files, &cfg.Readers[i].CAFile, &cfg.Readers[i].CertFile, &cfg.Readers[i].KeyFile)
+	}
+	for _, p := range files {
+		*p = under(dir, *p)
+	}
 	if err := cfg.check(); err != nil {
 		return Config{}, err
 	}
@@ -275,15 +282,15 @@ func (c *Config) check() error {
 		r := &c.Readers[i]
 		key := fmt.Sprintf("reader[%d].", i)
 		switch r.Kind {
-		case "pcsc", "serial", "transport":
+		case "pcsc", "serial", "transport", "remote":
 		case "virtual":
 			if r.Image == "" {
 				return wrong(key+"image", "a virtual reader needs a card image")
 			}
 		default:
-			return wrong(key+"kind", "pcsc, serial, transport or virtual")
+			return wrong(key+"kind", "pcsc, serial, transport, remote or virtual")
 		}
-		if err := errors.Join(r.checkUnit(key), r.checkSerial(key)); err != nil {
+		if err := errors.Join(r.checkUnit(key), r.checkSerial(key), r.checkRemote(key)); err != nil {
 			return err
 		}
 		if r.Kind != "transport" && r.Kind != "serial" && (r.Port != "" || r.Driver != "" || r.Baud != 0) {

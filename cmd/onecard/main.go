@@ -58,6 +58,7 @@ type cli struct {
 	Journal journalCmd `cmd:"" help:"List the settlements of a day with their outcome."`
 	APDU    apduCmd    `cmd:"" name:"apdu" help:"Send raw commands to the card."`
 	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this machine."`
+	Lend    lendCmd    `cmd:"" help:"Lend this machine's readers to a desk on another one."`
 	Sim     simCmd     `cmd:"" help:"Run a simulator."`
 	Demo    demoCmd    `cmd:"" help:"Play a counter visit against simulators and keep serving."`
 	Bench   benchCmd   `cmd:"" help:"Measure how fast onecard is, and beside it what it is compared with."`

@@ -19,6 +19,7 @@ type simCmd struct {
 	Card      simCardCmd      `cmd:"" help:"A simulated card in a virtual reader of vpcd."`
 	Reader    simReaderCmd    `cmd:"" help:"A simulated card reader on a serial line (a pseudo-terminal), with a card inside."`
 	Center    simCenterCmd    `cmd:"" help:"A simulated insurance centre over HTTP."`
+	Pinpad    simPinpadCmd    `cmd:"" help:"A simulated serial PIN pad on a pseudo-terminal."`
 	Transport simTransportCmd `cmd:"" help:"A simulated card unit of a kiosk on a pseudo-terminal."`
 }
 

@@ -12,7 +12,8 @@
 // A connection is made for watching and one for every open card. A link that is
 // lost is a removal: the card's session ends with [reader.ErrCardRemoved], what was
 // under way is not repeated, and the side with the card resets it, so that nobody
-// inherits a PIN that was verified.
+// inherits a PIN that was verified. A slot is named as on the other machine, with
+// " at " and the address.
 //
 // Every message is a frame of four bytes length, most significant byte first, and at
 // most 128 KiB of JSON; every answer has a deadline. Data of commands crosses the
@@ -28,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,6 +172,9 @@ type Driver struct {
 	lines   atomic.Uint64 // that were watched: insertions of one are not those of another
 }
 
+// local is the name of a slot here: two machines may have readers of one name.
+func (d *Driver) local(theirs string) string { return theirs + " at " + d.address }
+
 // insertion numbers an insertion of the other side.
 func (d *Driver) insertion(theirs uint64) uint64 {
 	if theirs == 0 {
@@ -250,6 +255,7 @@ func (d *Driver) watch(ctx context.Context, report func(reader.Snapshot)) error 
 			report(reader.Snapshot{Err: fmt.Errorf("remote readers: %w", reader.ErrServiceDown)})
 		default:
 			for i := range p.Slots {
+				p.Slots[i].Slot = d.local(p.Slots[i].Slot)
 				p.Slots[i].Insertion = d.insertion(p.Slots[i].Insertion)
 			}
 			report(reader.Snapshot{Slots: p.Slots})
@@ -259,12 +265,16 @@ func (d *Driver) watch(ctx context.Context, report func(reader.Snapshot)) error 
 
 // Open connects to a card; see [reader.Driver].
 func (d *Driver) Open(ctx context.Context, slot string, sharing reader.Sharing) (reader.Link, error) {
+	theirs, ok := strings.CutSuffix(slot, d.local(""))
+	if !ok {
+		return nil, reader.ErrNoReader
+	}
 	conn, err := d.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	l := &link{conn: conn}
-	a, err := l.ask(ctx, request{Op: opOpen, Slot: slot, Exclusive: sharing == reader.Exclusive})
+	a, err := l.ask(ctx, request{Op: opOpen, Slot: theirs, Exclusive: sharing == reader.Exclusive})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

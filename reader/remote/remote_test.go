@@ -127,6 +127,7 @@ func (l *lines) cut() {
 // A bed is a lent virtual reader and a desk that watches it.
 type bed struct {
 	lent  *virtual.Driver
+	slot  string // its name at the desk
 	lines *lines
 	desk  *remote.Driver
 	w     *reader.Watcher
@@ -138,7 +139,7 @@ func newBed(t *testing.T) *bed {
 	a := newAuthority(t)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	b := &bed{t: t, lent: virtual.New("far"), lines: &lines{Listener: tcp}}
+	b := &bed{t: t, slot: "far at " + tcp.Addr().String(), lent: virtual.New("far"), lines: &lines{Listener: tcp}}
 	b.desk = remote.New(tcp.Addr().String(), a.side("desk", a))
 	b.w = reader.NewWatcher([]reader.Driver{b.desk})
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute) // for a test that hangs
@@ -176,18 +177,18 @@ func (b *bed) until(kind reader.Kind) reader.Event {
 func TestRemoteCard(t *testing.T) {
 	b := newBed(t)
 	b.until(reader.SlotAdded)
-	if _, err := b.w.Open(t.Context(), "far", reader.Shared); !errors.Is(err, reader.ErrNoCard) {
+	if _, err := b.w.Open(t.Context(), b.slot, reader.Shared); !errors.Is(err, reader.ErrNoCard) {
 		t.Errorf("an empty slot: %v", err)
 	}
 	c := new(chip)
 	check(t, b.lent.Insert("far", c))
 	told := b.until(reader.CardInserted)
-	s, err := b.w.Open(t.Context(), "far", reader.Exclusive)
+	s, err := b.w.Open(t.Context(), b.slot, reader.Exclusive)
 	check(t, err)
 	if s.State().Insertion != told.Slot.Insertion || !bytes.Equal(s.ATR(), []byte{0x3B, 0x00}) {
 		t.Errorf("told %+v, opened %+v", told.Slot, s.State())
 	}
-	if _, err := b.w.Open(t.Context(), "far", reader.Shared); !errors.Is(err, reader.ErrBusy) {
+	if _, err := b.w.Open(t.Context(), b.slot, reader.Shared); !errors.Is(err, reader.ErrBusy) {
 		t.Errorf("a second session: %v", err)
 	}
 	check(t, s.Begin(t.Context()))
@@ -216,7 +217,7 @@ func TestLineLost(t *testing.T) {
 	c := new(chip)
 	check(t, b.lent.Insert("far", c))
 	before := b.until(reader.CardInserted)
-	s, err := b.w.Open(t.Context(), "far", reader.Exclusive)
+	s, err := b.w.Open(t.Context(), b.slot, reader.Exclusive)
 	check(t, err)
 	b.lines.cut()
 	if _, err := s.Exchange(t.Context(), apdu.Command{INS: 0x84, Le: 8}); !errors.Is(err, reader.ErrCardRemoved) {
@@ -229,7 +230,7 @@ func TestLineLost(t *testing.T) {
 	}
 	// The lending side lets go of the card once it has reset it.
 	for {
-		again, err := b.w.Open(t.Context(), "far", reader.Exclusive)
+		again, err := b.w.Open(t.Context(), b.slot, reader.Exclusive)
 		if errors.Is(err, reader.ErrBusy) {
 			b.until(reader.SlotChanged)
 			continue
@@ -251,7 +252,7 @@ func TestRemoteReaderHangs(t *testing.T) {
 	check(t, b.lent.Insert("far", new(chip)))
 	b.until(reader.CardInserted)
 	check(t, b.lent.Order("far", virtual.Fault{Kind: virtual.Hang}))
-	s, err := b.w.Open(t.Context(), "far", reader.Shared)
+	s, err := b.w.Open(t.Context(), b.slot, reader.Shared)
 	check(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -279,7 +280,7 @@ func TestStrangers(t *testing.T) {
 				}
 			})
 			desk := remote.New(tcp.Addr().String(), sides[1])
-			if _, err := desk.Open(ctx, "far", reader.Shared); !errors.Is(err, reader.ErrServiceDown) && !errors.Is(err, reader.ErrCardRemoved) {
+			if _, err := desk.Open(ctx, "far at "+tcp.Addr().String(), reader.Shared); !errors.Is(err, reader.ErrServiceDown) && !errors.Is(err, reader.ErrCardRemoved) {
 				t.Errorf("open: %v", err)
 			}
 			watched := make(chan error, 1)

@@ -23,6 +23,7 @@ import (
 	"onecard/reader"
 	"onecard/reader/pcsc"
 	"onecard/reader/pinpad"
+	"onecard/reader/remote"
 	"onecard/reader/serial"
 	"onecard/reader/virtual"
 	"onecard/settlement"
@@ -95,6 +96,9 @@ func Run(ctx context.Context, cfg terminal.Config, o Options) error {
 	}()
 	parts.Plans, parts.Debits, parts.TerminalSequence = store.Plans(), store.Debits(), store.NextTerminalSequence
 	service := terminal.New(cfg, parts)
+	if err := service.Restore(ctx); err != nil {
+		return err
+	}
 	addr := tcp.Addr().String()
 	server := api.New(service, api.Options{
 		Listen: addr, Token: token, Log: o.Log,
@@ -213,6 +217,12 @@ func drivers(cfg terminal.Config, log *logrus.Logger) (list []reader.Driver, sim
 				hasPCSC = true
 				list = append(list, pcsc.New())
 			}
+		case "remote":
+			line, err := remote.LoadTLS(r.CAFile, r.CertFile, r.KeyFile)
+			if err != nil {
+				return nil, false, fmt.Errorf("reader[%d]: %w: %w", i, terminal.ErrConfig, err)
+			}
+			list = append(list, remote.New(r.Address, line))
 		case "transport":
 			list = append(list, cardUnit(r, cfg.StateDir, log))
 		case "virtual":
