@@ -137,7 +137,8 @@ func (d *Driver) Readers() []Info {
 // system to come back.
 const closeTime = 2 * time.Second
 
-// Watch talks to the readers and reports their slots; see [reader.Driver]. A port
+// Watch talks to the readers and reports their slots; see [reader.Driver]. The first
+// report waits up to two seconds for readers that are slow to answer. A port
 // without a reader has no slot. Links work while Watch runs.
 func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error {
 	d.mu.Lock()
