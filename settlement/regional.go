@@ -155,3 +155,7 @@ func (c *Catalogue) Define(dictionary, code, text string) {
 	}
 	c.own[[2]string{dictionary, code}] = text
 }
+
+// Amendable says whether an amendment may set the property to the value, see
+// [NewCatalogue].
+func Amendable(property, value string) bool { return amendable(property, value) }

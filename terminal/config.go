@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"onecard/fault"
+	"onecard/settlement/region"
 )
 
 // The failures of a configuration.
@@ -110,10 +111,15 @@ type UpstreamConfig struct {
 	URL string `toml:"url"`
 	// Paths gives a path per transaction where the region wants that.
 	Paths map[string]string `toml:"paths"`
-	// Style is the signature: none or x-tif.
+	// Region is the file of what differs in this region, or the name of a
+	// shipped one; what is said here goes before it.
+	Region string `toml:"region"`
+	rules  *region.Region
+	// Style is the signature: none, x-tif, csb, hmac-sm3, sm2-cainfo, sm4-body,
+	// mobile, or several joined by +.
 	Style string `toml:"style"`
-	// CredentialsFile holds the style's secrets as TOML (paasid, token),
-	// readable by the daemon's user alone.
+	// CredentialsFile holds the style's secrets as TOML, readable by the daemon's
+	// user alone.
 	CredentialsFile string `toml:"credentials_file"`
 	// Receiver is recer_sys_code, Version infver, Vendor fixmedins_soft_fcty.
 	Receiver string `toml:"receiver"`
@@ -209,10 +215,7 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 		Listen:   "127.0.0.1:8750",
 		LogLevel: "info",
 		Keys:     KeysConfig{Timeout: Duration(5 * time.Second)},
-		Upstream: UpstreamConfig{
-			Style: "none", Receiver: "YBXT", Version: "V1.0", Vendor: "onecard",
-			ConnectTimeout: Duration(10 * time.Second), AnswerTimeout: Duration(60 * time.Second),
-		},
+		Upstream: UpstreamConfig{Vendor: "onecard"},
 		Operator: OperatorConfig{Type: "1"},
 		Counter:  CounterConfig{MedType: "11"},
 		PINPad:   PINPadConfig{Kind: "none"},
@@ -220,6 +223,9 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := dec.Decode(&cfg); err != nil {
 		return Config{}, describeTOML(err)
+	}
+	if err := cfg.Upstream.complete(dir); err != nil {
+		return Config{}, err
 	}
 	for _, p := range []*string{&cfg.StateDir, &cfg.Keys.CAFile, &cfg.Keys.CertFile, &cfg.Keys.KeyFile,
 		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
@@ -354,14 +360,8 @@ func (c *Config) check() error {
 	if t := c.Institution.Terminal; t != "" && !digits(t, 12) {
 		return wrong("institution.terminal", "12 digits expected")
 	}
-	switch c.Upstream.Style {
-	case "none":
-	case "x-tif":
-		if c.Upstream.CredentialsFile == "" {
-			return wrong("upstream.credentials_file", "style x-tif needs paasid and token")
-		}
-	default:
-		return wrong("upstream.style", "none or x-tif")
+	if err := c.Upstream.checkStyle(); err != nil {
+		return err
 	}
 	if err := c.Lend.check(); err != nil {
 		return err

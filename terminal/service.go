@@ -89,6 +89,10 @@ func New(cfg Config, parts Parts) *Service {
 		// The tables are compiled in; without them codes are shown bare.
 		parts.Log.WithError(err).Error("the national dictionaries cannot be read")
 	}
+	if parts.Upstream != nil {
+		// It knows the region's codes, too.
+		s.catalogue = parts.Upstream.Catalogue()
+	}
 	s.watcher = reader.NewWatcher(parts.Drivers, reader.WithClock(parts.Now))
 	s.health = &health{conditions: make(map[string]Condition), now: parts.Now, changed: s.pub.changed}
 	s.visits = newVisits(s)

@@ -132,8 +132,7 @@ func (r *Region) checkAmendments(national *settlement.Catalogue) *Error {
 		if a.Reason == "" {
 			return &Error{Key: key, Problem: "reason missing: say why the region differs"}
 		}
-		one := Region{Amendments: []Amendment{a}}
-		if _, err := one.Catalogue(); err != nil {
+		if !settlement.Amendable(a.Property, a.Value) {
 			return &Error{Key: key, Problem: "no such property, or a value that it cannot have"}
 		}
 		if err := exists(national, a, r.Amendments); err != nil {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/sirupsen/logrus"
 
 	"onecard/card/cardsim"
@@ -344,45 +343,6 @@ func ReadImage(name string) ([]byte, error) {
 }
 
 var errImage = fault.New(fault.ImageInvalid, "card image not readable")
-
-// credentials are the secrets of a signature style, in a TOML file of their own.
-type credentials struct {
-	PaasID string `toml:"paasid"`
-	Token  string `toml:"token"`
-}
-
-func upstream(cfg terminal.Config, journal *settlement.Journal) (*settlement.Client, error) {
-	var secrets credentials
-	if cfg.Upstream.CredentialsFile != "" {
-		text, err := terminal.ReadSecret(cfg.Upstream.CredentialsFile)
-		if err != nil {
-			return nil, err
-		}
-		if err := toml.Unmarshal(text, &secrets); err != nil {
-			// The error would quote the file.
-			return nil, fmt.Errorf("upstream.credentials_file: paasid and token expected: %w", terminal.ErrConfig)
-		}
-	}
-	style, err := settlement.NewStyle(cfg.Upstream.Style, settlement.Credentials{ID: secrets.PaasID, Secret: settlement.Secret(secrets.Token)})
-	if err != nil {
-		return nil, fmt.Errorf("upstream.style: %w: %w", terminal.ErrConfig, err)
-	}
-	ids, err := settlement.NewMsgIDs(cfg.Institution.Code, journal, time.Now, cfg.Upstream.Lane, cfg.Upstream.Lanes)
-	if err != nil {
-		return nil, fmt.Errorf("institution.code: %w: %w", terminal.ErrConfig, err)
-	}
-	client, err := settlement.NewClient(settlement.Config{
-		URL: cfg.Upstream.URL, Paths: cfg.Upstream.Paths, Style: style, MsgIDs: ids,
-		Institution:  settlement.Institution{Code: cfg.Institution.Code, Name: cfg.Institution.Name, Area: cfg.Institution.Area},
-		Operator:     settlement.Operator{Type: cfg.Operator.Type, No: cfg.Operator.No, Name: cfg.Operator.Name},
-		RecerSysCode: cfg.Upstream.Receiver, Infver: cfg.Upstream.Version, Vendor: cfg.Upstream.Vendor,
-		ConnectTimeout: time.Duration(cfg.Upstream.ConnectTimeout), AnswerTimeout: time.Duration(cfg.Upstream.AnswerTimeout),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("upstream: %w: %w", terminal.ErrConfig, err)
-	}
-	return client, nil
-}
 
 // readToken returns the token of the state directory and makes one where there
 // is none yet.
