@@ -48,9 +48,11 @@ type Parts struct {
 	Debits           card.DebitJournal
 	TerminalSequence func(ctx context.Context, terminal string) (uint32, error)
 	Prices           []PriceItem
-	Log              *logrus.Logger
-	Now              func() time.Time
-	Version          string
+	// CardOptions open every card: the issuer's profile. See [LoadProfile].
+	CardOptions []card.Option
+	Log         *logrus.Logger
+	Now         func() time.Time
+	Version     string
 	// Simulated is set where a simulator takes part by configuration.
 	Simulated bool
 }
@@ -79,6 +81,9 @@ type Service struct {
 	serving  bool // Run has not ended: it will wait for running
 
 	running sync.WaitGroup
+
+	restored      sync.Once
+	restoreFailed error
 }
 
 // New puts a service together. It does nothing before [Service.Run].
@@ -99,9 +104,17 @@ func New(cfg Config, parts Parts) *Service {
 	return s
 }
 
+// Restore brings back the visits of an earlier run, once. Whoever lets others
+// call the service before [Service.Run] does it first: a visit must not be begun
+// on while it is being brought back.
+func (s *Service) Restore(ctx context.Context) error {
+	s.restored.Do(func() { s.restoreFailed = s.visits.restore(ctx) })
+	return s.restoreFailed
+}
+
 // Run serves the readers until ctx ends and everything it started has ended.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.visits.restore(ctx); err != nil {
+	if err := s.Restore(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -115,10 +128,16 @@ func (s *Service) Run(ctx context.Context) error {
 	wg.Go(func() { failed = s.watcher.Run(ctx) })
 	wg.Go(func() {
 		for e := range s.watcher.Subscribe(ctx) {
+			s.reconcile(ctx)
+			// Only now: what else changes meanwhile, such as the health of the
+			// keys, must not show a look without its readers.
 			s.mu.Lock()
+			first := !s.looked[e.Driver]
 			s.looked[e.Driver] = true
 			s.mu.Unlock()
-			s.reconcile(ctx)
+			if first {
+				s.pub.changed()
+			}
 		}
 	})
 	if s.parts.KeysCheck != nil {
