@@ -218,7 +218,7 @@ func (c *Card) beginExternal(ctx, khctx context.Context, kh KeyHolder, s keys.Su
 
 // finishExternal hands the key holder's answer to the card.
 func (c *Card) finishExternal(ctx context.Context, p *pending, key string, raw [8]byte) error {
-	id, ok := keys.KeyID(key)
+	id, ok := c.keyTable.KeyID(key)
 	if !ok {
 		return fmt.Errorf("external authentication: %w %s", keys.ErrKeyUnknown, key)
 	}

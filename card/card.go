@@ -82,6 +82,7 @@ type KeyHolder interface {
 type Card struct {
 	conn       Conn
 	profile    *profile.Profile
+	keyTable   *keys.Table
 	random     io.Reader
 	keyVersion byte
 
@@ -112,6 +113,10 @@ type Option func(*Card)
 // WithProfile replaces the reference profile by an issuer's.
 func WithProfile(p *profile.Profile) Option { return func(c *Card) { c.profile = p } }
 
+// WithKeyTable replaces the numbers that keys have on the card (P2 of EXTERNAL
+// AUTHENTICATE) by an issuer's.
+func WithKeyTable(t *keys.Table) Option { return func(c *Card) { c.keyTable = t } }
+
 // WithRandom replaces crypto/rand as the source of process factors and raw
 // data, for tests.
 func WithRandom(r io.Reader) Option { return func(c *Card) { c.random = r } }
@@ -121,7 +126,7 @@ func WithRandom(r io.Reader) Option { return func(c *Card) { c.random = r } }
 func WithKeyVersion(v byte) Option { return func(c *Card) { c.keyVersion = v } }
 
 func newCard(conn Conn, opts []Option) *Card {
-	c := &Card{conn: conn, profile: profile.Reference(), random: rand.Reader,
+	c := &Card{conn: conn, profile: profile.Reference(), keyTable: keys.Reference(), random: rand.Reader,
 		held: map[string]bool{}, failed: map[string]error{}, noMode5: map[profile.Structure]bool{}}
 	for _, o := range opts {
 		o(c)

@@ -43,6 +43,7 @@ type Config struct {
 	Operator    OperatorConfig    `toml:"operator"`
 	Counter     CounterConfig     `toml:"counter"`
 	PINPad      PINPadConfig      `toml:"pinpad"`
+	Card        CardConfig        `toml:"card"`
 	Lend        LendConfig        `toml:"lend"`
 }
 
@@ -228,7 +229,7 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 		return Config{}, err
 	}
 	for _, p := range []*string{&cfg.StateDir, &cfg.Keys.CAFile, &cfg.Keys.CertFile, &cfg.Keys.KeyFile,
-		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
+		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.Card.Profile, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
 		*p = under(dir, *p)
 	}
 	files := []*string{&cfg.Lend.CAFile, &cfg.Lend.CertFile, &cfg.Lend.KeyFile}

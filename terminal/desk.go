@@ -262,7 +262,7 @@ func (d *desk) read(ctx context.Context, seen reader.SlotState) {
 		// A row of commands runs where the reader is talked to. Where the reader
 		// hangs the row may still be running: h is dropped unread then.
 		return session.Do(ctx, func() error {
-			c, err := card.Open(ctx, session)
+			c, err := card.Open(ctx, session, d.svc.parts.CardOptions...)
 			if err != nil {
 				return err
 			}

@@ -164,6 +164,9 @@ func DirectParts(cfg terminal.Config, o Options) (terminal.Parts, func(), error)
 func newParts(cfg terminal.Config, o Options) (parts terminal.Parts, release func(), err error) {
 	parts = terminal.Parts{Log: o.Log, Now: time.Now, Version: o.Version, Pad: pinpad.None{}}
 	release = func() {}
+	if parts.CardOptions, err = terminal.LoadProfile(cfg.Card.Profile); err != nil {
+		return parts, release, err
+	}
 	if parts.Drivers, parts.Simulated, err = drivers(cfg, o.Log); err != nil {
 		return parts, release, err
 	}
