@@ -460,3 +460,12 @@ func VerifyWithCertificate(der, message, signature []byte) error {
 	}
 	return VerifySignature(key, message, signature)
 }
+
+// PublicKeyBytes returns a key of SM2 as 04, x, y: 65 bytes.
+func PublicKeyBytes(key *ecdsa.PublicKey) ([]byte, error) {
+	point, err := sm2.PublicKeyToECDH(key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: not a key for SM2", ErrValue)
+	}
+	return point.Bytes(), nil
+}

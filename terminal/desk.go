@@ -34,6 +34,7 @@ type desk struct {
 
 	jobs   chan *job
 	wake   chan struct{}    // the slot looks different, or the keys are back
+	ended  chan struct{}    // closed when nobody serves jobs any more
 	held   *held            // the open card; nil while there is none
 	sam    *reader.Session  // the open PSAM; nil while there is none
 	tried  uint64           // the insertion that was read last, well or not
@@ -75,7 +76,7 @@ type exchanger interface {
 func newDesk(s *Service, id string, slot reader.SlotState, role string) *desk {
 	return &desk{
 		svc: s, id: id, slot: slot, role: role,
-		jobs: make(chan *job, queueDepth), wake: make(chan struct{}, 1),
+		jobs: make(chan *job, queueDepth), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		view: Reader{ID: id, Name: slot.Slot, Kind: slot.Kind, Role: shownRole(slot, role), PINPad: s.parts.Pad.Kind(), State: ReaderEmpty},
 	}
 }
@@ -137,6 +138,7 @@ func (d *desk) publish(change func(*Reader)) {
 
 // run owns the card until ctx ends.
 func (d *desk) run(ctx context.Context) {
+	defer close(d.ended)
 	defer d.drop()
 	for {
 		select {
@@ -387,6 +389,8 @@ func (d *desk) submit(j *job) error {
 	select {
 	case err := <-j.done:
 		return err
+	case <-d.ended:
+		return ErrShuttingDown
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for %s: %w", d.id, errors.Join(reader.ErrStuck, ctx.Err()))
 	}

@@ -2,10 +2,10 @@ package terminal
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
-	"fmt"
+	"strings"
 
 	"onecard/card"
 	"onecard/reader/pinpad"
@@ -152,7 +152,11 @@ func readCertificate(ctx context.Context, x *card.Certificates) (Certificate, er
 	if err != nil {
 		return Certificate{}, err
 	}
-	doc := Certificate{PublicKey: keyDocument(key)}
+	point, err := card.PublicKeyBytes(key)
+	if err != nil {
+		return Certificate{}, err
+	}
+	doc := Certificate{PublicKey: strings.ToUpper(hex.EncodeToString(point))}
 	der, err := x.ReadCertificate(ctx, card.ForSignature)
 	switch {
 	case err == nil:
@@ -161,10 +165,4 @@ func readCertificate(ctx context.Context, x *card.Certificates) (Certificate, er
 		return Certificate{}, err
 	}
 	return doc, nil
-}
-
-// keyDocument is 04, x and y of a point, 32 bytes each.
-func keyDocument(key *ecdsa.PublicKey) string {
-	var x, y [32]byte
-	return fmt.Sprintf("04%X%X", key.X.FillBytes(x[:]), key.Y.FillBytes(y[:]))
 }
