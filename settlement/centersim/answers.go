@@ -27,6 +27,12 @@ func (c *Center) output(e *event) any {
 	switch {
 	case e.SignIn != nil:
 		return object{"signinoutb": object{"sign_time": e.Time.In(china).Format(timeForm), "sign_no": e.SignIn.SignNo}}
+	case e.Register != nil && e.Register.Kind == inpatient:
+		return admissionOutput(*e.Register)
+	case e.Sale != nil:
+		return c.saleOutput(e.Sale)
+	case e.StayLines != nil:
+		return filled(feesOutput(*e.StayLines))
 	case e.Register != nil:
 		return registerOutput(*e.Register)
 	case e.Fees != nil:
@@ -158,7 +164,8 @@ func (c *Center) settlementDetail(t *settlement) []object {
 			"crt_payb_lmt_amt": num(limit), "fund_payamt": num(paid), "setl_proc_info": nil,
 		})
 	}
-	if pol := c.rules.policy.Insurance[t.Insutype]; pol != nil {
+	if pol := c.rules.policy.Insurance[t.Insutype]; pol != nil && pol.of(t.Kind) != nil {
+		pol := pol.of(t.Kind)
 		add(pol.FundPayType, pol.FundPayTypeName, t.FundRoom, t.Fund)
 		if t.Supplement != 0 && pol.Supplement != nil {
 			add(pol.Supplement.FundPayType, pol.Supplement.FundPayTypeName, t.Supplement, t.Supplement)

@@ -13,7 +13,8 @@
 //
 // It answers 9001 (sign in), 9002 (sign out), 1101 (person), 2201 (register), 2202 (undo it),
 // 2203 (visit), 2204 (fee lines), 2205 (undo them), 2206 (trial), 2207
-// (settle), 2208 (refund), 2601 (reverse what got lost), 2001 (entitlement),
+// (settle), 2208 (refund), 2101 to 2103 (pharmacy), 2301 to 2305 and
+// 2401 to 2405 (stays), 2601 (reverse what got lost), 2001 (entitlement),
 // 5201, 5203, 5204 (look up), 3201, 3202 (reconcile) and 9101, 9102 (files) at
 // the one endpoint
 // /fsi/api/rsfComIfsService/callService and at the path of each transaction.

@@ -111,11 +111,11 @@ func (c *Center) feeLine(d record, v *visit, now time.Time) (l line, problem str
 	switch d.text("hosp_appr_flag") {
 	case "1":
 		l.Approved = true
-	case "0", "2":
+	case "0", "2", "": // 2301 and the pharmacy may leave it out
 	default:
 		return l, "医院审批标志hosp_appr_flag应为0、1或2"
 	}
-	if f := d.text("rx_circ_flag"); f != "0" && f != "1" {
+	if f := d.text("rx_circ_flag"); f != "0" && f != "1" && f != "" {
 		return l, "外购处方标志rx_circ_flag应为0或1"
 	}
 	at, err := parseTime(d.text("fee_ocur_time"))

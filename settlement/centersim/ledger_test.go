@@ -54,7 +54,7 @@ func TestLedgerReplays(t *testing.T) {
 	if b := o["insuinfo"].([]any)[0].(map[string]any)["balc"].(interface{ String() string }).String(); b != "0" {
 		t.Errorf("the account holds %s after a restart", b)
 	}
-	if u := c.state.used[yearKey{accountKey{p.PsnNo, "310"}, 2026}]; u != (used{20000, 7000}) {
+	if u := c.state.used[yearKey{accountKey{p.PsnNo, "310"}, 2026, outpatient}]; u != (used{20000, 7000}) {
 		t.Errorf("used %+v after a restart", u)
 	}
 	after, err := os.ReadFile(name)

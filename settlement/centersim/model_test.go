@@ -51,7 +51,7 @@ func TestMoney(t *testing.T) {
 		balance := fen(rapid.Int64Range(0, 200000).Draw(t, "balance"))
 		also, account := rapid.Bool().Draw(t, "also"), rapid.Bool().Draw(t, "account")
 		s := settlement{sums: sumOf(lines)}
-		s.compute(p, "12", also, before, balance, account)
+		s.compute(&p.benefit, p.Account, "12", also, before, balance, account)
 		fund := s.Fund + s.Supplement
 		switch {
 		case s.Total != s.Full+s.OverLimit+s.PreSelf+s.InScope, s.Total != fund+s.Person, s.Person != s.Account+s.Cash:
@@ -64,7 +64,7 @@ func TestMoney(t *testing.T) {
 		more := settlement{sums: s.sums}
 		more.InScope += 10000
 		more.Total += 10000
-		more.compute(p, "12", also, before, balance, account)
+		more.compute(&p.benefit, p.Account, "12", also, before, balance, account)
 		if more.Fund+more.Supplement < fund {
 			t.Fatalf("%v in scope is paid %v, %v is paid %v", s.InScope, fund, more.InScope, more.Fund+more.Supplement)
 		}
@@ -332,6 +332,18 @@ func FuzzRequest(f *testing.F) {
 	for _, infno := range []string{"5203", "5204"} {
 		f.Add(encode(d.envelope(infno, v.area, lookUp)))
 	}
+	sold, sale := d.saleInput("王秀英", "23.80", false, fee{"XC08CAA086A001010190002", "0.85", "28", "23.80"})
+	f.Add(encode(d.envelope("2101", sold.Insurance[0].InsuplcAdmdvs, sale)))
+	f.Add(encode(d.envelope("2102", sold.Insurance[0].InsuplcAdmdvs, sale)))
+	stay := d.admit(f, "王秀英", "ZY1")
+	d.call(f, "2301", stay.area, msg{"feedetail": []msg{stay.line("1", "40")}})
+	f.Add(encode(d.envelope("2301", stay.area, msg{"feedetail": []msg{stay.line("2", "40")}})))
+	f.Add(encode(d.envelope("2302", stay.area, msg{"data": msg{"feedetl_sn": "1", "mdtrt_id": stay.mdtrtID, "psn_no": stay.p.PsnNo}})))
+	f.Add(encode(d.envelope("2303", stay.area, stay.pay("40"))))
+	f.Add(encode(d.envelope("2402", stay.area, stay.leave())))
+	f.Add(encode(d.envelope("2304", stay.area, stay.pay("40"))))
+	f.Add(encode(d.envelope("2405", stay.area, stay.ref())))
+	f.Add(encode(d.envelope("2404", stay.area, stay.ref())))
 	st := &statement{}
 	st.add("1", "2", "3", 100, 50, 0, "0")
 	f.Add(encode(d.envelope("3201", "", st.input())))

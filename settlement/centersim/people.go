@@ -136,21 +136,49 @@ type policyFile struct {
 	SignInRequired bool               `json:"sign_in_required"`
 	Institutions   []string           `json:"institutions"` // codes admitted; none: all
 	MedTypes       []string           `json:"med_types"`
+	InpatientTypes []string           `json:"inpatient_med_types"`
 	ReversedHidden bool               `json:"reversed_hidden"` // 3201 and 3202 do not show what 2601 reversed
 	Insurance      map[string]*policy `json:"insurance"`       // by insutype
 }
 
-// policy is how one insurance pays.
+// policy is how one insurance pays: outpatients by the benefit itself,
+// pharmacies and inpatients by their own.
 type policy struct {
-	Name            string             `json:"name"`
+	Name string `json:"name"`
+	benefit
+	Account   bool     `json:"account"` // the personal account may pay
+	Pharmacy  *benefit `json:"pharmacy"`
+	Inpatient *benefit `json:"inpatient"`
+}
+
+// benefit is what a fund pays for one kind of care. Of an inpatient the
+// deductible is per stay.
+type benefit struct {
 	Deductible      fen                `json:"deductible"` // per person and year
 	Ratio           decimal            `json:"ratio"`
 	RatioByPsnType  map[string]decimal `json:"ratio_by_psn_type"`
 	Ceiling         fen                `json:"ceiling"` // of the fund's payments per person and year
 	FundPayType     string             `json:"fund_pay_type"`
 	FundPayTypeName string             `json:"fund_pay_type_name"`
-	Account         bool               `json:"account"` // the personal account may pay
 	Supplement      *supplement        `json:"supplement"`
+}
+
+// The kinds of care, as visits and settlements name them.
+const (
+	outpatient = ""
+	pharmacy   = "pharmacy"
+	inpatient  = "inpatient"
+)
+
+// of returns the benefit for a kind of care, nil where the insurance pays none.
+func (p *policy) of(kind string) *benefit {
+	switch kind {
+	case pharmacy:
+		return p.Pharmacy
+	case inpatient:
+		return p.Inpatient
+	}
+	return &p.benefit
 }
 
 // supplement is a second fund that pays a share of what the ceiling cut off.
@@ -162,7 +190,7 @@ type supplement struct {
 	FundPayTypeName string  `json:"fund_pay_type_name"`
 }
 
-func (p *policy) ratioFor(psnType string) int64 {
+func (p *benefit) ratioFor(psnType string) int64 {
 	if r, ok := p.RatioByPsnType[psnType]; ok {
 		return int64(r)
 	}
@@ -304,6 +332,17 @@ func (p *policy) check() error {
 	if p == nil {
 		return errors.New("is null")
 	}
+	for _, kind := range []string{outpatient, pharmacy, inpatient} {
+		if b := p.of(kind); b != nil {
+			if err := b.check(); err != nil {
+				return fmt.Errorf("%s %w", kind, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (p *benefit) check() error {
 	if p.Deductible < 0 || p.Ceiling < 0 || p.FundPayType == "" {
 		return errors.New("deductible and ceiling are not negative, fund_pay_type is needed")
 	}

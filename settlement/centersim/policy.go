@@ -91,6 +91,7 @@ type settlement struct {
 	Infno       string    `json:"infno,omitempty"`    // that booked it; older ledgers have none: 2207
 	Refunds     string    `json:"refunds,omitempty"`  // setl_id of the settlement that this is the opposite of
 	Reversal    bool      `json:"reversal,omitempty"` // by 2601
+	Kind        string    `json:"kind,omitempty"`     // of care; outpatient, pharmacy or inpatient
 
 	Deductible fen    `json:"act_pay_dedc"`      // of the yearly deductible, used up here
 	Ratio      int64  `json:"pool_prop_selfpay"` // 10^-4
@@ -116,7 +117,7 @@ type used struct{ Deductible, Fund fen }
 //	person     = total - fund - supplement
 //	account    = min(person, balance) if the account is used
 //	cash       = person - account
-func (s *settlement) compute(p *policy, psnType string, alsoInsured bool, before used, balance fen, useAccount bool) {
+func (s *settlement) compute(p *benefit, account bool, psnType string, alsoInsured bool, before used, balance fen, useAccount bool) {
 	s.Deductible = min(s.InScope, max(0, p.Deductible-before.Deductible))
 	s.Ratio = p.ratioFor(psnType)
 	s.FundRoom = max(0, p.Ceiling-before.Fund)
@@ -127,7 +128,7 @@ func (s *settlement) compute(p *policy, psnType string, alsoInsured bool, before
 		s.SuppField = sup.Field
 	}
 	s.Person = s.Total - s.Fund - s.Supplement
-	if useAccount && p.Account {
+	if useAccount && account {
 		s.Account = min(s.Person, balance)
 	}
 	s.Cash = s.Person - s.Account

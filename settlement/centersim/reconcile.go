@@ -52,8 +52,16 @@ func (c *Center) reversed(t *settlement) bool {
 	return t.Reversal || (undone != nil && undone.Reversal)
 }
 
-// clrType is the kind of clearing: 11, outpatients.
-func (s *settlement) clrType() string { return "11" }
+// clrType is the kind of clearing: 11 outpatients, 41 pharmacies, 21 inpatients.
+func (s *settlement) clrType() string {
+	switch s.Kind {
+	case pharmacy:
+		return "41"
+	case inpatient:
+		return "21"
+	}
+	return "11"
+}
 
 // totals are what 3201 compares.
 type totals struct {

@@ -28,7 +28,8 @@ func (s *settlement) undoes(old *settlement) bool {
 	return *o == *s
 }
 
-// refund takes a whole settlement back, 2208 an outpatient one. Both rows stay in the ledger.
+// refund takes a whole settlement back: 2208 an outpatient one, 2103 a
+// pharmacy's, 2305 an inpatient's. Both rows stay in the ledger.
 func (c *Center) refund(r *request, now time.Time) (*settlement, error) {
 	d := r.one("data")
 	v, err := c.visitOf(r, d)
@@ -52,7 +53,7 @@ func (c *Center) refund(r *request, now time.Time) (*settlement, error) {
 }
 
 // undoneBy names the refund of each kind of settlement.
-var undoneBy = map[string]string{"2207": "2208"}
+var undoneBy = map[string]string{"2207": "2208", "2102": "2103", "2304": "2305"}
 
 func (s *settlement) infno() string {
 	if s.Infno == "" {
@@ -79,6 +80,9 @@ func (c *Center) takeBack(r *request, old *settlement, now time.Time) *settlemen
 func (c *Center) reverse(r *request, e *event) error {
 	d := r.one("data")
 	infno, msgid := d.text("oinfno"), d.text("omsgid")
+	if infno == "2401" {
+		return c.reverseAdmission(r, e, msgid)
+	}
 	if undoneBy[infno] == "" {
 		return refuse("交易[%s]不能冲正", printable(infno))
 	}

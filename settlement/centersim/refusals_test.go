@@ -96,7 +96,7 @@ func TestRefusals(t *testing.T) {
 		{"2207", v.area, msg{"data": with(with(pay, "mdtrt_id", other.mdtrtID), "psn_no", other.p.PsnNo)}, "insuplc_admdvs"},
 		{"2207", other.area, msg{"data": with(with(pay, "mdtrt_id", other.mdtrtID), "psn_no", other.p.PsnNo)}, "人员编号与就诊凭证不一致"},
 		{"2207", v.area, msg{"data": with(pay, "card_sn", "510100D156000005000356767C31A94E")}, "card_sn"},
-		{"2102", v.area, msg{"data": msg{}}, "交易编号[2102]"},
+		{"2209", v.area, msg{"data": msg{}}, "交易编号[2209]"},
 	} {
 		e := d.envelope(x.infno, x.area, nil)
 		e["input"] = x.input

@@ -115,7 +115,11 @@ type request struct {
 func (r *request) one(node string) record { return r.nodes[node][0] }
 
 // lists are the nodes that announce several records; every other has one.
-var lists = map[string]bool{"diseinfo": true, "feedetail": true}
+var lists = map[string]bool{"diseinfo": true, "feedetail": true, "drugdetail": true}
+
+func (r *request) isList(node string) bool {
+	return lists[node] || (r.infno == "2302" && node == "data")
+}
 
 // maxRecords bounds a list; the interface asks for at most 100 fee lines a
 // call in many regions, nowhere for more.
@@ -184,7 +188,7 @@ func (r *request) readNodes(fields []field, input map[string]any) error {
 		default:
 			return refuse("节点[%s]应为对象或列表", node)
 		}
-		if len(values) == 0 || (len(values) > 1 && !lists[node]) || len(values) > maxRecords {
+		if len(values) == 0 || (len(values) > 1 && !r.isList(node)) || len(values) > maxRecords {
 			return refuse("节点[%s]的条数%d不符合要求", node, len(values))
 		}
 		for i, v := range values {
@@ -193,7 +197,7 @@ func (r *request) readNodes(fields []field, input map[string]any) error {
 				return refuse("节点[%s]第%d条不是对象", node, i+1)
 			}
 			position := 0
-			if lists[node] {
+			if r.isList(node) {
 				position = i + 1
 			}
 			if err := check(byNode[node], node, object, position); err != nil {

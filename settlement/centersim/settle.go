@@ -62,10 +62,22 @@ func (c *Center) settle(r *request, now time.Time, again bool) (*settlement, err
 			}
 		}
 	}
-	also := pol.Supplement != nil && p.active(pol.Supplement.Insutype) != nil
-	before := c.state.used[yearKey{accountKey{p.PsnNo, insutype}, t.Year}]
-	t.compute(pol, i.PsnType, also, before, c.state.balance(p, i), flag == "1")
-	return t, nil
+	return t, c.pay(t, p, i, pol, flag == "1")
+}
+
+// pay fills the money of t from its sums, by the benefit for its kind of care.
+func (c *Center) pay(t *settlement, p *person, i *insurance, pol *policy, useAccount bool) error {
+	b := pol.of(t.Kind)
+	if b == nil {
+		return refuse("险种[%s]不支持该类就医", printable(t.Insutype))
+	}
+	also := b.Supplement != nil && p.active(b.Supplement.Insutype) != nil
+	before := c.state.used[yearKey{accountKey{p.PsnNo, t.Insutype}, t.Year, t.Kind}]
+	if t.Kind == inpatient {
+		before.Deductible = 0 // it is per stay
+	}
+	t.compute(b, pol.Account, i.PsnType, also, before, c.state.balance(p, i), useAccount)
+	return nil
 }
 
 // agree holds an amount of the request against the booked fee lines.

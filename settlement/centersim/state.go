@@ -27,6 +27,11 @@ type event struct {
 	SignOut    *signOut    `json:"sign_out,omitempty"`
 	Upload     *file       `json:"upload,omitempty"`
 	Statement  *file       `json:"statement,omitempty"` // the result file of 3202
+	Sale       *sale       `json:"sale,omitempty"`      // 2102
+
+	StayLines       *fees        `json:"stay_lines,omitempty"` // 2301
+	StayLinesCancel *linesCancel `json:"stay_lines_cancel,omitempty"`
+	Discharge       *discharge   `json:"discharge,omitempty"` // 2402, 2405
 
 	FeesCancel *feesCancel     `json:"fees_cancel,omitempty"`
 	Cancel     *registerCancel `json:"register_cancel,omitempty"`
@@ -59,6 +64,9 @@ type register struct {
 	IptOtpNo string    `json:"ipt_otp_no"`
 	CareArea string    `json:"mdtrtarea_admvs"`
 	Begin    time.Time `json:"begntime"`
+
+	Kind string     `json:"kind,omitempty"` // of care
+	Info *visitInfo `json:"info,omitempty"` // of an inpatient: admission brings the diagnoses
 }
 
 type visitInfo struct {
@@ -67,6 +75,7 @@ type visitInfo struct {
 	DiseCodg  string      `json:"dise_codg"`
 	DiseName  string      `json:"dise_name"`
 	Diagnoses []diagnosis `json:"diseinfo"`
+	Begin     *time.Time  `json:"begntime,omitempty"` // of a stay, changed by 2403
 }
 
 type diagnosis struct {
@@ -97,6 +106,7 @@ type visit struct {
 	batches     map[string]*batch
 	feedetlSn   map[string]bool
 	cancelled   bool
+	discharged  *time.Time // an inpatient who has left
 }
 
 // settled tells whether any batch is settled and not refunded.
@@ -122,6 +132,7 @@ type accountKey struct{ psnNo, insutype string }
 type yearKey struct {
 	accountKey
 	year int
+	kind string // of care
 }
 
 // state is what the bookings add up to. It changes in apply only, by live
@@ -171,21 +182,18 @@ func (s *state) apply(e *event) error {
 		}
 		delete(s.signIns, e.SignOut.SignNo)
 	case e.Register != nil:
-		if s.rules.byNumber[e.Register.PsnNo] == nil {
-			return errors.New("a visit of a person who is not in people.json")
+		if err := s.applyRegister(e, *e.Register); err != nil {
+			return err
 		}
-		if s.visits[e.Register.MdtrtID] != nil {
-			return errors.New("a second visit of that number")
-		}
-		v := &visit{register: *e.Register, institution: e.Institution, batches: map[string]*batch{}, feedetlSn: map[string]bool{}}
-		s.visits[v.MdtrtID] = v
-		s.byOtp[[2]string{e.Institution, v.IptOtpNo}] = v
 	case e.Visit != nil:
 		v := s.visits[e.Visit.MdtrtID]
 		if v == nil {
 			return errors.New("diagnoses of an unknown visit")
 		}
 		v.info = e.Visit
+		if e.Visit.Begin != nil {
+			v.Begin = *e.Visit.Begin
+		}
 	case e.Fees != nil:
 		v := s.visits[e.Fees.MdtrtID]
 		if v == nil || v.batches[e.Fees.ChrgBchno] != nil {
@@ -210,6 +218,14 @@ func (s *state) apply(e *event) error {
 		if err := s.applySettlement(e.Settlement); err != nil {
 			return err
 		}
+	case e.Sale != nil:
+		if err := s.applySale(e); err != nil {
+			return err
+		}
+	case e.StayLines != nil, e.StayLinesCancel != nil, e.Discharge != nil:
+		if err := s.applyStay(e); err != nil {
+			return err
+		}
 	case e.Upload != nil:
 		e.Upload.institution = e.Institution
 		s.files[e.Upload.Number] = e.Upload
@@ -224,6 +240,21 @@ func (s *state) apply(e *event) error {
 		return errors.New("an event of unknown kind")
 	}
 	s.byMsgID[[2]string{e.Institution, e.MsgID}] = e
+	return nil
+}
+
+func (s *state) applyRegister(e *event, g register) error {
+	if s.rules.byNumber[g.PsnNo] == nil {
+		return errors.New("a visit of a person who is not in people.json")
+	}
+	if s.visits[g.MdtrtID] != nil {
+		return errors.New("a second visit of that number")
+	}
+	v := &visit{register: g, institution: e.Institution, info: g.Info, batches: map[string]*batch{}, feedetlSn: map[string]bool{}}
+	s.visits[v.MdtrtID] = v
+	if v.IptOtpNo != "" {
+		s.byOtp[[2]string{e.Institution, v.IptOtpNo}] = v
+	}
 	return nil
 }
 
@@ -286,7 +317,7 @@ func (s *state) count(t *settlement) error {
 		return errors.New("a settlement whose amounts do not add up")
 	}
 	account := accountKey{t.PsnNo, t.Insutype}
-	year := yearKey{account, t.Year}
+	year := yearKey{account, t.Year, t.Kind}
 	u := s.used[year]
 	u.Deductible += t.Deductible
 	u.Fund += t.Fund

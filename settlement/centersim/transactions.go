@@ -21,6 +21,19 @@ var paths = map[string]string{
 	"2207": "/fsi/api/outpatientSettleService/saveSettletmentV2",
 	"2208": "/fsi/api/outpatientSettleService/cancleSettletment",
 	"2601": "/fsi/api/reverseService/revsMethod",
+	"2101": "/fsi/api/drugStoreService/preSettletment",
+	"2102": "/fsi/api/drugStoreService/saveSettletment",
+	"2103": "/fsi/api/drugStoreService/cancleSettletment",
+	"2301": "/fsi/api/hospFeeDetlService/feeDetlUp",
+	"2302": "/fsi/api/hospFeeDetlService/feeDetlCancel",
+	"2303": "/fsi/api/hospSettService/preSett",
+	"2304": "/fsi/api/hospSettService/sett",
+	"2305": "/fsi/api/hospSettService/settCancel",
+	"2401": "/fsi/api/hospitalRegisterService/hospitalRegisterSave",
+	"2402": "/fsi/api/dscgService/dscg",
+	"2403": "/fsi/api/hospitalRegisterService/hospitalRegisterEdit",
+	"2404": "/fsi/api/hospitalRegisterService/hospitalRegisterCancel",
+	"2405": "/fsi/api/dscgService/dscgUndo",
 	"2001": "/fsi/api/fsiPsnPriorityInfoService/queryPsnPriorityInfo",
 	"5201": "/fsi/api/fsiIntegratedQueryService/queryMdtrtInfo",
 	"5203": "/fsi/api/fsiIntegratedQueryService/querySetlInfo",
@@ -101,9 +114,33 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 		return e, nil, nil
 	}
 	switch r.infno {
-	case "2208":
+	case "2208", "2103", "2305":
 		e.Refund, err = c.refund(r, now)
 		return e, nil, err
+	case "2101":
+		t, err := c.sell(r, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, c.saleOutput(t), nil
+	case "2102":
+		e.Sale, err = c.sell(r, now)
+		return e, nil, err
+	case "2303":
+		t, err := c.settleStay(r, now, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, c.settlementOutput(t), nil
+	case "2304":
+		e.Settlement, err = c.settleStay(r, now, again)
+		return e, nil, err
+	case "2301", "2302", "2401", "2402", "2403", "2404", "2405":
+		old, err := c.stay(r, e, again)
+		if err != nil || old == nil {
+			return e, nil, err
+		}
+		return nil, old, nil
 	case "2601":
 		return e, nil, c.reverse(r, e)
 	case "9002":

@@ -37,6 +37,17 @@ func (c *Center) register(r *request, e *event, again bool) (old any, err error)
 	return nil, nil
 }
 
+// kindOf is the kind of care that a transaction is for.
+func kindOf(infno string) string {
+	switch infno[:2] {
+	case "21":
+		return pharmacy
+	case "23", "24":
+		return inpatient
+	}
+	return outpatient
+}
+
 // visitOf finds the visit a record speaks of and checks whose it is.
 func (c *Center) visitOf(r *request, d record) (*visit, error) {
 	v := c.state.visits[d.text("mdtrt_id")]
@@ -48,7 +59,9 @@ func (c *Center) visitOf(r *request, d record) (*visit, error) {
 	case v.PsnNo != d.text("psn_no"):
 		return nil, refuse("人员编号psn_no与就诊信息不一致")
 	case v.cancelled:
-		return nil, refuse("挂号已撤销")
+		return nil, refuse("挂号或入院已撤销")
+	case v.Kind != kindOf(r.infno):
+		return nil, refuse("该次就诊的类别不适用交易[%s]", r.infno)
 	case !c.rules.byNumber[v.PsnNo].insuredAt(r.insuArea):
 		return nil, refuse("参保地医保区划insuplc_admdvs与参保信息不一致")
 	}
@@ -69,9 +82,19 @@ func (c *Center) visitInfo(r *request, e *event) error {
 		return refuse("医疗类别med_type[%s]不支持", printable(medType))
 	}
 	info := &visitInfo{MdtrtID: v.MdtrtID, MedType: medType, DiseCodg: d.text("dise_codg"), DiseName: d.text("dise_name")}
+	if err := info.diagnose(r.nodes["diseinfo"], true); err != nil {
+		return err
+	}
+	e.Visit = info
+	return nil
+}
+
+// diagnose takes the valid diagnoses; those of an inpatient have no flag.
+func (v *visitInfo) diagnose(records []record, flagged bool) error {
 	seen := map[string]bool{}
-	for n, x := range r.nodes["diseinfo"] {
-		if f := x.text("vali_flag"); f != "0" && f != "1" {
+	for n, x := range records {
+		f := x.text("vali_flag")
+		if flagged && f != "0" && f != "1" {
 			return refuse("节点[diseinfo]第%d条有效标志vali_flag应为0或1", n+1)
 		}
 		if t := x.text("diag_type"); t != "1" && t != "2" && t != "3" {
@@ -82,14 +105,13 @@ func (c *Center) visitInfo(r *request, e *event) error {
 			return refuse("节点[diseinfo]第%d条诊断排序号diag_srt_no重复", n+1)
 		}
 		seen[order] = true
-		if x.text("vali_flag") == "1" {
-			info.Diagnoses = append(info.Diagnoses, diagnosis{x.text("diag_code"), x.text("diag_name")})
+		if !flagged || f == "1" {
+			v.Diagnoses = append(v.Diagnoses, diagnosis{x.text("diag_code"), x.text("diag_name")})
 		}
 	}
-	if len(info.Diagnoses) == 0 {
+	if len(v.Diagnoses) == 0 {
 		return refuse("没有有效的诊断信息")
 	}
-	e.Visit = info
 	return nil
 }
 
@@ -100,7 +122,7 @@ func (c *Center) cancelRegister(r *request, e *event) error {
 	switch {
 	case err != nil:
 		return err
-	case d.text("ipt_otp_no") != v.IptOtpNo:
+	case r.infno == "2202" && d.text("ipt_otp_no") != v.IptOtpNo:
 		return refuse("住院/门诊号ipt_otp_no与挂号信息不一致")
 	case len(v.batches) > 0:
 		return refuse("就诊有费用明细或已结算，不能撤销挂号")
