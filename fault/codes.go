@@ -93,6 +93,11 @@ const (
 	VisitCardDiffers      Code = "OC-2307" // The card in the reader is not the visit's card.
 	EntryUnknown          Code = "OC-2308" // There is no such journal entry.
 	OutcomeUnwritten      Code = "OC-2309" // The settlement was sent, and its outcome could not be written down: treat it as unknown, do not settle again.
+	JournalKey            Code = "OC-2310" // The journal's key is missing, not the right one, or readable by others.
+	JournalOld            Code = "OC-2311" // The journal is not the one last written: an old copy, or the journal was lost.
+	JournalAltered        Code = "OC-2312" // The journal was altered by something else than onecard.
+	DecisionInvalid       Code = "OC-2313" // A decision needs who decides, why, and, for done, the settlement's id and amounts.
+	BackupFailed          Code = "OC-2314" // The journal's backup failed, or the copy is not what the journal is.
 	TokenInvalid          Code = "OC-3001" // The access token is missing or wrong.
 	OriginForeign         Code = "OC-3002" // Requests from other web sites are refused.
 	HostForeign           Code = "OC-3003" // This host name is refused.

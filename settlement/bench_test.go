@@ -2,11 +2,14 @@ package settlement
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -118,4 +121,22 @@ func BenchmarkBareExchangeAndSync(b *testing.B) {
 		}
 		resp.Body.Close()
 	}
+}
+
+// 64 terminals at once; compare with BenchmarkJournalAppend, one at a time.
+func BenchmarkJournalAppend64(b *testing.B) {
+	j := newJournal(b)
+	request := []byte(strings.Repeat("x", 600))
+	var n atomic.Int64
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			e, i := anEntry("V"), n.Add(1)
+			e.Request = request
+			e.Visit, e.MsgID, e.MdtrtID = fmt.Sprint("V", i), fmt.Sprint("m", i), fmt.Sprint("M", i)
+			if _, err := j.Intend(context.Background(), e); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }

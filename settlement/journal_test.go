@@ -246,8 +246,8 @@ func TestOutcomesNeverGoBack(t *testing.T) {
 		`UPDATE entry SET outcome = 'unknown' WHERE id = 1`, `UPDATE entry SET outcome = 'intended', closed_at = NULL WHERE id = 1`,
 		`UPDATE entry SET cash = 0 WHERE id = 1`, `UPDATE entry SET setl_id = 'x' WHERE id = 1`, `UPDATE entry SET agreed_cash = 0 WHERE id = 2`,
 		`UPDATE entry SET request = x'00' WHERE id = 2`, `UPDATE entry SET msgid = 'x' WHERE id = 2`, `UPDATE entry SET closed_at = 1 WHERE id = 2`,
-		`DELETE FROM entry`, `UPDATE entry SET reversed_by = 99 WHERE id = 1`,
-		`INSERT INTO entry SELECT 9, 'V9', infno, 'm9', day, opened_at, closed_at, outcome, agreed_total, agreed_fund, agreed_account, agreed_cash, total, fund, account, cash, 'M9', psn_no, holder, setl_id, fault, message, note, NULL, request_sha256, request, answer FROM entry WHERE id = 1`,
+		`DELETE FROM entry`, `DELETE FROM chain`, `UPDATE chain SET hash = zeroblob(32)`, `UPDATE entry SET reversed_by = 99 WHERE id = 1`,
+		`INSERT INTO entry SELECT 9, 'V9', infno, 'm9', day, opened_at, closed_at, outcome, agreed_total, agreed_fund, agreed_account, agreed_cash, total, fund, account, cash, 'M9', psn_no, holder, setl_id, fault, message, note, NULL, request_sha256, request, answer, born, seq FROM entry WHERE id = 1`,
 	} {
 		if _, err := j.write.Exec(statement); err == nil {
 			t.Errorf("possible: %s", statement)

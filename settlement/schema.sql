@@ -1,6 +1,7 @@
--- The journal's schema, version 1. What must never happen is refused here,
--- whatever program writes. Entries are never deleted, so their numbers are
--- never used again. Every index costs a page in each fsynced commit.
+-- The journal's tables, version 2. What must never happen is refused here and
+-- in triggers.sql, whatever program writes. Entries are never deleted, so their
+-- numbers are never used again. Every index costs a page in each fsynced commit.
+-- "Sealed" is AES-256-GCM with the key of journal.key: nonce, text, tag.
 
 CREATE TABLE mark (
   name  TEXT PRIMARY KEY,
@@ -25,7 +26,7 @@ CREATE TABLE entry (
   account        INTEGER NOT NULL,
   cash           INTEGER NOT NULL,
   mdtrt_id       TEXT NOT NULL,
-  psn_no         TEXT NOT NULL,
+  psn_no         BLOB NOT NULL,                          -- sealed
   holder         TEXT NOT NULL,                          -- masked
   setl_id        TEXT NOT NULL DEFAULT '',
   fault          TEXT NOT NULL DEFAULT '',               -- OC-nnnn
@@ -33,8 +34,10 @@ CREATE TABLE entry (
   note           TEXT NOT NULL DEFAULT '',               -- ours
   reversed_by    INTEGER REFERENCES entry (id),          -- the refund that undid it
   request_sha256 BLOB NOT NULL CHECK (length(request_sha256) = 32),
-  request        BLOB NOT NULL,
-  answer         BLOB,
+  request        BLOB NOT NULL,                          -- sealed
+  answer         BLOB,                                   -- sealed
+  born           INTEGER NOT NULL,                       -- the chain's link of the intention
+  seq            INTEGER NOT NULL,                       -- the chain's latest link
   CHECK ((outcome = 'intended') = (closed_at IS NULL)),
   CHECK (outcome <> 'done' OR setl_id <> '')
 ) STRICT;
@@ -47,40 +50,13 @@ CREATE UNIQUE INDEX entry_standing ON entry (visit, infno)
 CREATE UNIQUE INDEX entry_mdtrt ON entry (mdtrt_id) WHERE outcome IN ('intended', 'unknown') AND mdtrt_id <> '';
 CREATE INDEX entry_day ON entry (day, id);
 
-CREATE TRIGGER entry_born BEFORE INSERT ON entry WHEN NEW.outcome <> 'intended'
-BEGIN SELECT RAISE(ABORT, 'an entry begins as intended'); END;
-
-CREATE TRIGGER entry_stays BEFORE DELETE ON entry
-BEGIN SELECT RAISE(ABORT, 'an entry is never deleted'); END;
-
-CREATE TRIGGER entry_forward BEFORE UPDATE OF outcome ON entry
-WHEN NOT (OLD.outcome = 'intended' AND NEW.outcome IN ('done', 'refused', 'unknown')
-       OR OLD.outcome = 'unknown' AND NEW.outcome IN ('done', 'refused', 'unknown'))
-BEGIN SELECT RAISE(ABORT, 'an outcome never goes back'); END;
-
-CREATE TRIGGER entry_final BEFORE UPDATE ON entry
-WHEN OLD.outcome IN ('done', 'refused') AND (
-     OLD.closed_at IS NOT NEW.closed_at OR OLD.total <> NEW.total OR OLD.fund <> NEW.fund
-  OR OLD.account <> NEW.account OR OLD.cash <> NEW.cash OR OLD.setl_id <> NEW.setl_id
-  OR OLD.answer IS NOT NEW.answer OR OLD.reversed_by IS NOT NULL AND OLD.reversed_by IS NOT NEW.reversed_by)
-BEGIN SELECT RAISE(ABORT, 'a closed entry does not change'); END;
-
-CREATE TRIGGER entry_sent BEFORE UPDATE ON entry
-WHEN OLD.id <> NEW.id OR OLD.visit <> NEW.visit OR OLD.infno <> NEW.infno OR OLD.msgid <> NEW.msgid
-  OR OLD.day <> NEW.day OR OLD.opened_at <> NEW.opened_at
-  OR OLD.agreed_total <> NEW.agreed_total OR OLD.agreed_fund <> NEW.agreed_fund
-  OR OLD.agreed_account <> NEW.agreed_account OR OLD.agreed_cash <> NEW.agreed_cash
-  OR OLD.mdtrt_id <> NEW.mdtrt_id OR OLD.psn_no <> NEW.psn_no
-  OR OLD.request_sha256 <> NEW.request_sha256 OR OLD.request <> NEW.request
-BEGIN SELECT RAISE(ABORT, 'what was sent does not change'); END;
-
 CREATE TABLE visit (
   id         TEXT PRIMARY KEY CHECK (id <> ''),
   state      TEXT NOT NULL,
   version    INTEGER NOT NULL CHECK (version > 0),
   opened_at  INTEGER NOT NULL, -- Unix milliseconds
   updated_at INTEGER NOT NULL,
-  body       BLOB NOT NULL
+  body       BLOB NOT NULL     -- sealed
 ) STRICT;
 CREATE INDEX visit_state ON visit (state, updated_at);
 
@@ -90,3 +66,23 @@ CREATE TABLE sign_in (
   sign_no TEXT NOT NULL CHECK (sign_no <> ''),
   PRIMARY KEY (opter, day)
 ) STRICT, WITHOUT ROWID;
+
+-- Every change of an entry, each link bound to the one before: hash is
+-- HMAC-SHA-256 over the hash before and this row.
+CREATE TABLE chain (
+  seq    INTEGER PRIMARY KEY CHECK (seq > 0),
+  entry  INTEGER NOT NULL,  -- 0: of the journal itself
+  prev   INTEGER NOT NULL,  -- the entry's link before, 0: its first
+  kind   TEXT NOT NULL CHECK (kind IN ('intended', 'concluded', 'decided', 'accepted')),
+  digest BLOB NOT NULL CHECK (length(digest) = 32), -- of what the entry says since
+  hash   BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+
+-- What a person decided, and why; the link of that number covers it.
+CREATE TABLE decision (
+  seq    INTEGER PRIMARY KEY,
+  entry  INTEGER NOT NULL,
+  at     INTEGER NOT NULL, -- Unix milliseconds
+  who    TEXT NOT NULL CHECK (who <> ''),
+  reason TEXT NOT NULL CHECK (reason <> '')
+) STRICT;

@@ -47,25 +47,27 @@ func (v *Visits) Put(ctx context.Context, visit Visit) (Visit, error) {
 	if !json.Valid(visit.Body) {
 		return Visit{}, fmt.Errorf("put visit: body is not JSON")
 	}
-	ctx = context.WithoutCancel(ctx)
 	now := time.UnixMilli(v.j.now().UnixMilli())
-	var result sql.Result
-	var err error
 	if visit.Version == 0 {
 		visit.Opened = now
-		result, err = v.j.write.ExecContext(ctx, `INSERT INTO visit (id, state, version, opened_at, updated_at, body)
-			VALUES (?1, ?2, 1, ?3, ?3, ?4) ON CONFLICT (id) DO NOTHING`,
-			visit.ID, visit.State, now.UnixMilli(), []byte(visit.Body))
-	} else {
-		result, err = v.j.write.ExecContext(ctx, `UPDATE visit SET state = ?2, version = version + 1, updated_at = ?3, body = ?4
-			WHERE id = ?1 AND version = ?5`, visit.ID, visit.State, now.UnixMilli(), []byte(visit.Body), visit.Version)
 	}
+	body := v.j.key.seal("visit", visitOwner(visit.ID, visit.Version+1), visit.Body)
+	var n int64
+	err := v.j.commit(ctx, func(ctx context.Context, b *batch) (err error) {
+		if visit.Version == 0 {
+			n, err = b.affect(ctx, `INSERT INTO visit (id, state, version, opened_at, updated_at, body)
+				VALUES (?1, ?2, 1, ?3, ?3, ?4) ON CONFLICT (id) DO NOTHING`,
+				visit.ID, visit.State, now.UnixMilli(), body)
+		} else {
+			n, err = b.affect(ctx, `UPDATE visit SET state = ?2, version = version + 1, updated_at = ?3, body = ?4
+				WHERE id = ?1 AND version = ?5`, visit.ID, visit.State, now.UnixMilli(), body, visit.Version)
+		}
+		return err
+	})
 	if err != nil {
-		return Visit{}, fmt.Errorf("put visit: %w", unavailable(err))
+		return Visit{}, fmt.Errorf("put visit: %w", err)
 	}
-	if n, err := result.RowsAffected(); err != nil {
-		return Visit{}, fmt.Errorf("put visit: %w", unavailable(err))
-	} else if n == 0 {
+	if n == 0 {
 		return Visit{}, fmt.Errorf("put visit: %w", ErrVisitChanged)
 	}
 	visit.Version++
@@ -75,13 +77,13 @@ func (v *Visits) Put(ctx context.Context, visit Visit) (Visit, error) {
 
 // Get returns a visit, or ErrVisitUnknown.
 func (v *Visits) Get(ctx context.Context, id string) (Visit, error) {
-	visit, err := scanVisit(v.j.read.QueryRowContext(ctx,
+	visit, err := v.scan(v.j.read.QueryRowContext(ctx,
 		`SELECT id, state, version, opened_at, updated_at, body FROM visit WHERE id = ?`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Visit{}, fmt.Errorf("get visit: %w", ErrVisitUnknown)
 	}
 	if err != nil {
-		return Visit{}, fmt.Errorf("get visit: %w", unavailable(err))
+		return Visit{}, fmt.Errorf("get visit: %w", err)
 	}
 	return visit, nil
 }
@@ -97,9 +99,9 @@ func (v *Visits) List(ctx context.Context, state string, limit int) ([]Visit, er
 	defer rows.Close()
 	var list []Visit
 	for rows.Next() {
-		visit, err := scanVisit(rows)
+		visit, err := v.scan(rows)
 		if err != nil {
-			return nil, fmt.Errorf("list visits: %w", unavailable(err))
+			return nil, fmt.Errorf("list visits: %w", err)
 		}
 		list = append(list, visit)
 	}
@@ -111,19 +113,32 @@ func (v *Visits) List(ctx context.Context, state string, limit int) ([]Visit, er
 
 // Delete forgets a visit. Its journal entries stay.
 func (v *Visits) Delete(ctx context.Context, id string) error {
-	if _, err := v.j.write.ExecContext(context.WithoutCancel(ctx), `DELETE FROM visit WHERE id = ?`, id); err != nil {
-		return fmt.Errorf("delete visit: %w", unavailable(err))
+	err := v.j.commit(ctx, func(ctx context.Context, b *batch) error {
+		return b.exec(ctx, `DELETE FROM visit WHERE id = ?`, id)
+	})
+	if err != nil {
+		return fmt.Errorf("delete visit: %w", err)
 	}
 	return nil
 }
 
-func scanVisit(row interface{ Scan(...any) error }) (Visit, error) {
+func (v *Visits) scan(row interface{ Scan(...any) error }) (Visit, error) {
 	var visit Visit
 	var opened, updated int64
 	var body []byte
-	if err := row.Scan(&visit.ID, &visit.State, &visit.Version, &opened, &updated, &body); err != nil {
+	err := row.Scan(&visit.ID, &visit.State, &visit.Version, &opened, &updated, &body)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Visit{}, err
+	case err != nil:
+		return Visit{}, unavailable(err)
+	}
+	visit.Opened, visit.Updated = milli(opened), milli(updated)
+	if visit.Body, err = v.j.key.open("visit", visitOwner(visit.ID, visit.Version), body); err != nil {
 		return Visit{}, err
 	}
-	visit.Opened, visit.Updated, visit.Body = time.UnixMilli(opened), time.UnixMilli(updated), body
 	return visit, nil
 }
+
+// visitOwner binds a sealed body to its visit and version.
+func visitOwner(id string, version int64) string { return fmt.Sprintf("%s %d", id, version) }
