@@ -142,8 +142,9 @@ func (c *simCardCmd) psam() (*cardsim.PSAMImage, error) {
 
 type simCenterCmd struct {
 	Listen string   `help:"Address to listen on; port 0 chooses one." default:"127.0.0.1:8760"`
-	Style  string   `help:"Signature style: none or x-tif." enum:"none,x-tif" default:"none"`
-	Tokens string   `help:"With x-tif: file of callers, one paasid = token a line, mode 0600." type:"path"`
+	Style  string   `help:"Signature style: none, x-tif, csb, hmac-sm3, sm2-cainfo, sm4-body, mobile, or several joined by + (docs/regions.md)." default:"none"`
+	Tokens string   `help:"With x-tif, csb, hmac-sm3: file of callers, one name = secret a line, mode 0600." type:"path"`
+	Keys   string   `help:"With sm2-cainfo, sm4-body, mobile: file of keys (docs/centersim.md), mode 0600." type:"path"`
 	Ledger string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
 	Data   string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
 	Repeat string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
@@ -160,8 +161,14 @@ func (c *simCenterCmd) Validate() error {
 	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !loopback(host) {
 		return errors.New("--listen is a loopback address, host:port")
 	}
-	if c.Style == centersim.StyleXTif && c.Tokens == "" {
-		return errors.New("--style x-tif needs --tokens")
+	tokens, keys, err := centersim.CheckStyle(c.Style)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--style: %w", err)
+	case tokens && c.Tokens == "":
+		return fmt.Errorf("--style %s needs --tokens", c.Style)
+	case keys && c.Keys == "":
+		return fmt.Errorf("--style %s needs --keys", c.Style)
 	}
 	return nil
 }
@@ -186,7 +193,13 @@ func (c *simCenterCmd) Run(a *app) error {
 		}
 		config.Faults = append(config.Faults, f)
 	}
-	if c.Style == centersim.StyleXTif {
+	if c.Keys != "" {
+		var err error
+		if config.Keys, err = centersim.ReadKeys(c.Keys); err != nil {
+			return fmt.Errorf("keys: %w: %w", errSimulatorData, err)
+		}
+	}
+	if c.Tokens != "" {
 		var err error
 		if config.Tokens, err = centersim.ReadTokens(c.Tokens); err != nil {
 			return fmt.Errorf("tokens: %w: %w", errSimulatorData, err)

@@ -30,10 +30,14 @@ const DefaultMaxBody = 1 << 20
 // Config is how a centre is to be. The zero value is an open gateway with the
 // embedded people, catalogue and policy and no ledger file.
 type Config struct {
-	// Style is the gateway's signature style, StyleNone (or "") or StyleXTif.
+	// Style is the gateway's signature style, StyleNone (or "") or others, see
+	// CheckStyle.
 	Style string
-	// Tokens are the callers of StyleXTif: paasid to token; see ReadTokens.
+	// Tokens are the callers of the styles with headers: paasid to token, access
+	// key to secret key, x-ca-key to secret; see ReadTokens.
 	Tokens map[string]string
+	// Keys are those of the other styles.
+	Keys Keys
 	// GatewayStatus is the HTTP status of a gateway refusal: 401 if 0; others
 	// answer 200.
 	GatewayStatus int
@@ -61,11 +65,12 @@ type Config struct {
 
 // Center is a running centre. Its methods may be called from anywhere.
 type Center struct {
-	config Config
-	table  table
-	rules  *rules
-	faults *faultList
-	refmsg atomic.Uint64
+	config  Config
+	gateway *gateway
+	table   table
+	rules   *rules
+	faults  *faultList
+	refmsg  atomic.Uint64
 
 	mu     sync.Mutex // state, ledger.append, closed
 	state  *state
@@ -85,6 +90,10 @@ func New(config Config) (*Center, error) {
 	if err := config.defaults(); err != nil {
 		return nil, err
 	}
+	front, err := newGateway(&config)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	t, err := parseTable(fieldsTable)
 	if err != nil {
 		return nil, err
@@ -93,7 +102,7 @@ func New(config Config) (*Center, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	c := &Center{config: config, table: t, rules: r, state: newState(r), faults: newFaultList(), stop: make(chan struct{})}
+	c := &Center{config: config, gateway: front, table: t, rules: r, state: newState(r), faults: newFaultList(), stop: make(chan struct{})}
 	if err := c.faults.order(config.Faults...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -114,16 +123,8 @@ func New(config Config) (*Center, error) {
 }
 
 func (c *Config) defaults() error {
-	switch c.Style {
-	case "":
+	if c.Style == "" {
 		c.Style = StyleNone
-	case StyleNone:
-	case StyleXTif:
-		if len(c.Tokens) == 0 {
-			return fmt.Errorf("%w: style x-tif needs tokens", ErrConfig)
-		}
-	default:
-		return fmt.Errorf("%w: style %q is not none or x-tif", ErrConfig, c.Style)
 	}
 	switch c.Repeat {
 	case "":

@@ -83,13 +83,6 @@ func (c *Center) serve(w http.ResponseWriter, r *http.Request, infno string) {
 		writeJSON(w, http.StatusMethodNotAllowed, object{"code": 405, "message": "仅支持POST"})
 		return
 	}
-	if c.config.Style == StyleXTif {
-		if problem := verifyXTif(r.Header, c.config.Tokens, c.now()); problem != "" {
-			c.config.Logf("gateway refused: %s", problem)
-			writeJSON(w, c.config.GatewayStatus, object{"code": 401, "message": problem})
-			return
-		}
-	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		writeJSON(w, http.StatusUnsupportedMediaType, object{"code": 415, "message": "Content-Type应为application/json"})
 		return
@@ -102,6 +95,12 @@ func (c *Center) serve(w http.ResponseWriter, r *http.Request, infno string) {
 			return
 		}
 		writeJSON(w, http.StatusBadRequest, object{"code": 400, "message": "报文不完整"})
+		return
+	}
+	body, problem := c.gateway.admit(r.Header, body, c.now())
+	if problem != "" {
+		c.config.Logf("gateway refused: %s", problem)
+		writeJSON(w, c.config.GatewayStatus, object{"code": 401, "message": problem})
 		return
 	}
 	received := c.now()
@@ -266,6 +265,9 @@ func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, fau
 	}
 	faults.spoil(answer)
 	b, err := json.Marshal(answer)
+	if err == nil {
+		b, err = c.gateway.seal(b)
+	}
 	if err != nil {
 		c.config.Logf("%s: %v", printable(infno), err)
 		writeJSON(w, http.StatusInternalServerError, object{"code": 500, "message": "系统故障，结果未知"})
