@@ -45,6 +45,7 @@ type Config struct {
 	PINPad      PINPadConfig      `toml:"pinpad"`
 	Card        CardConfig        `toml:"card"`
 	Lend        LendConfig        `toml:"lend"`
+	Journal     JournalConfig     `toml:"journal"`
 }
 
 // A ReaderConfig names readers and says what they are for.
@@ -232,7 +233,7 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.Card.Profile, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
 		*p = under(dir, *p)
 	}
-	files := []*string{&cfg.Lend.CAFile, &cfg.Lend.CertFile, &cfg.Lend.KeyFile}
+	files := []*string{&cfg.Journal.KeyFile, &cfg.Lend.CAFile, &cfg.Lend.CertFile, &cfg.Lend.KeyFile}
 	for i := range cfg.Readers {
 		files = append(files, &cfg.Readers[i].CAFile, &cfg.Readers[i].CertFile, &cfg.Readers[i].KeyFile)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,13 +39,30 @@ type Options struct {
 	Ready func(addr string) error
 }
 
+// journalFile is the journal in the state directory; its key and its mark are
+// beside it.
+const journalFile = "journal.db"
+
+// acceptJournal accepts a journal that is not the one last written, in the name
+// of the user who runs onecardd.
+func acceptJournal(cfg terminal.Config, reason string) error {
+	if err := terminal.PrepareStateDir(cfg.StateDir); err != nil {
+		return err
+	}
+	who := fmt.Sprint("uid ", os.Getuid())
+	if u, err := user.Current(); err == nil {
+		who = u.Username
+	}
+	return settlement.AcceptJournal(filepath.Join(cfg.StateDir, journalFile), time.Now, who, reason, settlement.WithKeyFile(cfg.Journal.KeyFile))
+}
+
 // Run is the daemon: it ends when ctx does.
 func Run(ctx context.Context, cfg terminal.Config, o Options) error {
 	if err := terminal.PrepareStateDir(cfg.StateDir); err != nil {
 		return err
 	}
 	// The journal's lock is the daemon's: who holds it owns the directory.
-	journal, err := settlement.OpenJournal(filepath.Join(cfg.StateDir, "journal.db"), time.Now)
+	journal, err := settlement.OpenJournal(filepath.Join(cfg.StateDir, journalFile), time.Now, settlement.WithKeyFile(cfg.Journal.KeyFile))
 	if err != nil {
 		return err
 	}

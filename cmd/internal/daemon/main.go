@@ -18,10 +18,11 @@ import (
 )
 
 type flags struct {
-	Config    string           `help:"Configuration file." default:"/etc/onecard/onecard.toml" type:"path"`
-	Check     bool             `help:"Check the configuration and exit."`
-	ReadyFile string           `help:"Write the address to this file once the service answers." type:"path"`
-	Version   kong.VersionFlag `help:"Print the version and exit."`
+	Config        string           `help:"Configuration file." default:"/etc/onecard/onecard.toml" type:"path"`
+	Check         bool             `help:"Check the configuration and exit."`
+	AcceptJournal string           `help:"Accept a journal that is not the one last written, such as a restored backup, for this reason, and exit." placeholder:"REASON"`
+	ReadyFile     string           `help:"Write the address to this file once the service answers." type:"path"`
+	Version       kong.VersionFlag `help:"Print the version and exit."`
 }
 
 // Main is the program onecardd. It returns the exit status: 0 where it was told
@@ -78,6 +79,13 @@ func serve(f flags, version string, out, errs io.Writer) int {
 			return failed(log, errs, err)
 		}
 		fmt.Fprintln(out, "configuration is valid")
+		return 0
+	}
+	if f.AcceptJournal != "" {
+		if err := acceptJournal(cfg, f.AcceptJournal); err != nil {
+			return failed(log, errs, err)
+		}
+		fmt.Fprintln(out, "journal accepted")
 		return 0
 	}
 	level, err := logrus.ParseLevel(cfg.LogLevel)
