@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"onecard/apdu"
 	"onecard/card"
@@ -76,7 +75,6 @@ func foreignCard(t *testing.T) (end func()) {
 // ATR with everything in it, another file system, other status words.
 func TestPCSCForeignCard(t *testing.T) {
 	pcscStack(t)
-	end := foreignCard(t)
 	driver := pcsc.New()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -85,15 +83,15 @@ func TestPCSCForeignCard(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	at := &cardBench{driver: driver}
-	if err := at.find(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	link, err := driver.Open(t.Context(), at.slot, reader.Shared)
+	const slot = "Virtual PCD 00 00"
+	awaitSlot(t, driver, slot, false) // the card of the test before
+	end := foreignCard(t)
+	awaitSlot(t, driver, slot, true)
+	link, err := driver.Open(t.Context(), slot, reader.Shared)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := reader.NewSession(link, reader.SlotState{Slot: at.slot})
+	s := reader.NewSession(link, reader.SlotState{Slot: slot})
 	defer func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -159,21 +157,26 @@ func TestPCSCForeignCard(t *testing.T) {
 		t.Errorf("%s: %v", code, err)
 	}
 	end()
-	began := time.Now()
+	awaitSlot(t, driver, slot, false)
+}
+
+// awaitSlot waits until a card is in a slot, or none is.
+func awaitSlot(t *testing.T, driver *pcsc.Driver, name string, present bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	gone := false
-	err = driver.Watch(watching, func(snapshot reader.Snapshot) {
+	seen := false
+	err := driver.Watch(watching, func(snapshot reader.Snapshot) {
 		for _, slot := range snapshot.Slots {
-			if slot.Slot == at.slot && !slot.Present {
-				gone = true
+			if slot.Slot == name && slot.Present == present && (!present || len(slot.ATR) > 0) {
+				seen = true
 				stop()
 			}
 		}
 	})
-	if err != nil || !gone {
-		t.Errorf("after %s the card is still there: %v", time.Since(began), err)
+	if err != nil || !seen {
+		t.Fatalf("%s: a card present is not %v: %v", name, present, err)
 	}
 }
