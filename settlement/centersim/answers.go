@@ -164,7 +164,7 @@ func (c *Center) settlementDetail(t *settlement) []object {
 			"crt_payb_lmt_amt": num(limit), "fund_payamt": num(paid), "setl_proc_info": nil,
 		})
 	}
-	if pol := c.rules.policy.Insurance[t.Insutype]; pol != nil && pol.of(t.Kind) != nil {
+	if pol := c.rules.policy.at(t.InsuArea, t.Insutype); pol != nil && pol.of(t.Kind) != nil {
 		pol := pol.of(t.Kind)
 		add(pol.FundPayType, pol.FundPayTypeName, t.FundRoom, t.Fund)
 		if t.Supplement != 0 && pol.Supplement != nil {

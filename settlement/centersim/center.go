@@ -225,6 +225,7 @@ type Settlement struct {
 	Account     int64     `json:"acct_pay"`
 	Cash        int64     `json:"psn_cash_pay"`
 	Infno       string    `json:"infno"`                 // that booked it
+	OutType     string    `json:"out_type"`              // 0 local, 1 from another city, 2 from another province
 	Refunds     string    `json:"refunds,omitempty"`     // of a refund or reversal: the settlement it undoes
 	RefundedBy  string    `json:"refunded_by,omitempty"` // the row that undid this one
 }
@@ -240,7 +241,7 @@ func (c *Center) Settlements() []Settlement {
 			by = undone.SetlID
 		}
 		list = append(list, Settlement{
-			Infno: t.infno(), Refunds: t.Refunds, RefundedBy: by,
+			Infno: t.infno(), OutType: outType(t.CareArea, t.InsuArea), Refunds: t.Refunds, RefundedBy: by,
 			SetlID: t.SetlID, MsgID: t.MsgID, Institution: t.Institution, MdtrtID: t.MdtrtID, ChrgBchno: t.ChrgBchno,
 			PsnNo: t.PsnNo, Insutype: t.Insutype, Time: t.SetlTime,
 			Total: int64(t.Total), Fund: int64(t.Fund + t.Supplement), Account: int64(t.Account), Cash: int64(t.Cash),

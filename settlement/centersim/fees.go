@@ -126,6 +126,6 @@ func (c *Center) feeLine(d record, v *visit, now time.Time) (l line, problem str
 		return l, "费用发生时间fee_ocur_time早于就诊日期"
 	}
 	l.At, l.MedinsListCodg = &at, d.text("medins_list_codg")
-	l.split(it)
+	l.split(it.in(v.CareArea))
 	return l, ""
 }

@@ -46,6 +46,8 @@ type person struct {
 	Card        *heldCard      `json:"card"`
 	Insurance   []*insurance   `json:"insurance"`
 	Identities  []identityInfo `json:"identities"`
+	Filings     []filing       `json:"filings"` // of treatment in other provinces
+	Chronic     []chronicCase  `json:"chronic"` // recognised chronic diseases
 
 	born time.Time
 }
@@ -113,6 +115,8 @@ type item struct {
 	Ceiling        decimal `json:"ceiling"` // yuan per unit, 10^-4; 0 none
 	Limited        bool    `json:"limited"`
 	Basic          bool    `json:"basic"`
+
+	ByArea map[string]*item `json:"by_area"` // other class, selfpay, ceiling where the care is given
 }
 
 // decimal is a number written as text, held in 10^-4.
@@ -138,7 +142,12 @@ type policyFile struct {
 	MedTypes       []string           `json:"med_types"`
 	InpatientTypes []string           `json:"inpatient_med_types"`
 	ReversedHidden bool               `json:"reversed_hidden"` // 3201 and 3202 do not show what 2601 reversed
-	Insurance      map[string]*policy `json:"insurance"`       // by insutype
+	Cross          crossPolicy        `json:"cross_province"`
+	Insurance      map[string]*policy `json:"insurance"` // by insutype
+
+	// Provinces holds the insurance of people of other places, by the first
+	// two, four or six digits of insuplc_admdvs; Insurance is for all others.
+	Provinces map[string]map[string]*policy `json:"provinces"`
 }
 
 // policy is how one insurance pays: outpatients by the benefit itself,
@@ -147,6 +156,7 @@ type policy struct {
 	Name string `json:"name"`
 	benefit
 	Account   bool     `json:"account"` // the personal account may pay
+	Chronic   *benefit `json:"chronic"`
 	Pharmacy  *benefit `json:"pharmacy"`
 	Inpatient *benefit `json:"inpatient"`
 }
@@ -166,6 +176,7 @@ type benefit struct {
 // The kinds of care, as visits and settlements name them.
 const (
 	outpatient = ""
+	chronic    = "chronic" // an outpatient's recognised chronic disease
 	pharmacy   = "pharmacy"
 	inpatient  = "inpatient"
 )
@@ -173,6 +184,8 @@ const (
 // of returns the benefit for a kind of care, nil where the insurance pays none.
 func (p *policy) of(kind string) *benefit {
 	switch kind {
+	case chronic:
+		return p.Chronic
 	case pharmacy:
 		return p.Pharmacy
 	case inpatient:
@@ -218,10 +231,8 @@ func loadRules(data fs.FS) (*rules, error) {
 			return nil, fmt.Errorf("catalogue.json: item %d: %w", i+1, err)
 		}
 	}
-	for insutype, p := range r.policy.Insurance {
-		if err := p.check(); err != nil {
-			return nil, fmt.Errorf("policy.json: insurance %s: %w", insutype, err)
-		}
+	if err := r.policy.check(); err != nil {
+		return nil, fmt.Errorf("policy.json: %w", err)
 	}
 	return r, nil
 }
@@ -286,6 +297,9 @@ func (r *rules) addPerson(p *person) error {
 		}
 		r.byCard[c.Number] = p
 	}
+	if err := p.checkFilings(); err != nil {
+		return err
+	}
 	for _, i := range p.Insurance {
 		if i == nil || i.Insutype == "" || i.PsnType == "" || !areaForm.MatchString(i.InsuplcAdmdvs) {
 			return errors.New("insurance: insutype, psn_type and insuplc_admdvs (6 digits) are needed")
@@ -312,16 +326,28 @@ func (r *rules) addItem(it *item) error {
 	if r.items[it.Code] != nil {
 		return fmt.Errorf("code %s is there twice", it.Code)
 	}
-	want := map[string]bool{
-		"A": it.Selfpay == 0,
-		"B": it.Selfpay > 0 && it.Selfpay < ratioOne,
-		"C": it.Selfpay == ratioOne,
-	}
-	if !want[it.Class] {
+	if !it.classed() {
 		return fmt.Errorf("code %s: class A has selfpay 0, B between 0 and 1, C 1", it.Code)
+	}
+	for prefix, other := range it.ByArea {
+		if other == nil || !prefixForm.MatchString(prefix) || !other.classed() || other.ByArea != nil {
+			return fmt.Errorf("code %s: by_area: 2, 4 or 6 digits, with class, selfpay and ceiling", it.Code)
+		}
 	}
 	r.items[it.Code] = it
 	return nil
+}
+
+func (it *item) classed() bool {
+	switch it.Class {
+	case "A":
+		return it.Selfpay == 0
+	case "B":
+		return it.Selfpay > 0 && it.Selfpay < ratioOne
+	case "C":
+		return it.Selfpay == ratioOne
+	}
+	return false
 }
 
 // supplementFields are the amounts of a settlement, besides hifp_pay, that
@@ -332,7 +358,7 @@ func (p *policy) check() error {
 	if p == nil {
 		return errors.New("is null")
 	}
-	for _, kind := range []string{outpatient, pharmacy, inpatient} {
+	for _, kind := range []string{outpatient, chronic, pharmacy, inpatient} {
 		if b := p.of(kind); b != nil {
 			if err := b.check(); err != nil {
 				return fmt.Errorf("%s %w", kind, err)

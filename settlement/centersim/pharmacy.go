@@ -54,7 +54,7 @@ func (c *Center) sell(r *request, now time.Time) (*sale, error) {
 	if err := agree(d, "medfee_sumamt", x.Settlement.Total); err != nil {
 		return nil, err
 	}
-	if err := c.pay(&x.Settlement, p, i, pol, flag == "1"); err != nil {
+	if err := c.pay(r, &x.Settlement, x.Register, p, i, pol, flag == "1"); err != nil {
 		return nil, err
 	}
 	if r.infno == "2102" {

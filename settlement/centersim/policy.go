@@ -91,7 +91,9 @@ type settlement struct {
 	Infno       string    `json:"infno,omitempty"`    // that booked it; older ledgers have none: 2207
 	Refunds     string    `json:"refunds,omitempty"`  // setl_id of the settlement that this is the opposite of
 	Reversal    bool      `json:"reversal,omitempty"` // by 2601
-	Kind        string    `json:"kind,omitempty"`     // of care; outpatient, pharmacy or inpatient
+	Kind        string    `json:"kind,omitempty"`     // of care; outpatient, chronic, pharmacy or inpatient
+	InsuArea    string    `json:"insuplc_admdvs,omitempty"`
+	Cut         int64     `json:"ratio_cut,omitempty"` // 10^-4 off the ratio: no filing
 
 	Deductible fen    `json:"act_pay_dedc"`      // of the yearly deductible, used up here
 	Ratio      int64  `json:"pool_prop_selfpay"` // 10^-4
@@ -119,7 +121,7 @@ type used struct{ Deductible, Fund fen }
 //	cash       = person - account
 func (s *settlement) compute(p *benefit, account bool, psnType string, alsoInsured bool, before used, balance fen, useAccount bool) {
 	s.Deductible = min(s.InScope, max(0, p.Deductible-before.Deductible))
-	s.Ratio = p.ratioFor(psnType)
+	s.Ratio = max(0, p.ratioFor(psnType)-s.Cut)
 	s.FundRoom = max(0, p.Ceiling-before.Fund)
 	wanted := share(s.InScope-s.Deductible, s.Ratio)
 	s.Fund = min(wanted, s.FundRoom)

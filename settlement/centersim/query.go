@@ -55,7 +55,7 @@ func (c *Center) entitlement(r *request, p *person, d record) (any, error) {
 	if err != nil {
 		return nil, refuse("开始时间begntime无效")
 	}
-	i, pol := p.active(insutype), c.rules.policy.Insurance[insutype]
+	i, pol := p.active(insutype), c.rules.policy.at(r.insuArea, insutype)
 	if pol == nil {
 		return nil, refuse("险种[%s]不能在本地结算", printable(insutype))
 	}
@@ -67,6 +67,11 @@ func (c *Center) entitlement(r *request, p *person, d record) (any, error) {
 		why = "不享受该医疗类别的待遇"
 	case begin.Format("2006-01-02") < i.PsnInsuDate:
 		why = "就诊早于参保日期"
+	case medType == chronicType:
+		why = c.chronicRefused(p, d.text("dise_codg"), begin, r.careArea, r.insuArea)
+	}
+	if why == "" && medType != emergencyType && outType(r.careArea, r.insuArea) == fromOtherProvince && c.rules.policy.Cross.Unfiled == unfiledRefused && !p.filed(r.careArea, begin) {
+		why = notFiled
 	}
 	rows := []object{}
 	add := func(fund, why string) {
@@ -157,7 +162,7 @@ func (c *Center) querySettlement(p *person, t *settlement) any {
 	}
 	delete(info, "hosp_part_amt")
 	for name, value := range (object{
-		"pay_loc": "2", "fixmedins_code": t.Institution, "fixmedins_name": "定点医药机构" + t.Institution,
+		"pay_loc": payLoc[outType(t.CareArea, t.InsuArea)], "fixmedins_code": t.Institution, "fixmedins_name": "定点医药机构" + t.Institution,
 		"begndate": v.Begin.In(china).Format("2006-01-02"), "enddate": t.SetlTime.In(china).Format("2006-01-02"),
 		"refd_setl_flag": flag, "year": t.SetlTime.In(china).Format("2006"), "insu_optins": nil, "invono": nil,
 	}) {

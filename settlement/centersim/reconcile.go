@@ -52,9 +52,11 @@ func (c *Center) reversed(t *settlement) bool {
 	return t.Reversal || (undone != nil && undone.Reversal)
 }
 
-// clrType is the kind of clearing: 11 outpatients, 41 pharmacies, 21 inpatients.
+// clrType is the kind of clearing: 11 outpatients, 14 chronic diseases, 41 pharmacies, 21 inpatients.
 func (s *settlement) clrType() string {
 	switch s.Kind {
+	case chronic:
+		return "14"
 	case pharmacy:
 		return "41"
 	case inpatient:

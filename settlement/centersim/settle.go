@@ -46,6 +46,9 @@ func (c *Center) settle(r *request, now time.Time, again bool) (*settlement, err
 		Insutype: insutype, MedType: v.info.MedType, CertType: d.text("mdtrt_cert_type"),
 		CareArea: r.careArea, Year: now.Year(), SetlTime: now, MsgID: r.msgid, Institution: r.institution, Infno: r.infno,
 	}
+	if t.MedType == chronicType {
+		t.Kind = chronic
+	}
 	if err := agree(d, "medfee_sumamt", t.Total); err != nil {
 		return nil, err
 	}
@@ -62,14 +65,19 @@ func (c *Center) settle(r *request, now time.Time, again bool) (*settlement, err
 			}
 		}
 	}
-	return t, c.pay(t, p, i, pol, flag == "1")
+	return t, c.pay(r, t, v.register, p, i, pol, flag == "1")
 }
 
 // pay fills the money of t from its sums, by the benefit for its kind of care.
-func (c *Center) pay(t *settlement, p *person, i *insurance, pol *policy, useAccount bool) error {
+func (c *Center) pay(r *request, t *settlement, g register, p *person, i *insurance, pol *policy, useAccount bool) error {
 	b := pol.of(t.Kind)
 	if b == nil {
 		return refuse("险种[%s]不支持该类就医", printable(t.Insutype))
+	}
+	t.InsuArea = r.insuArea
+	var err error
+	if t.Cut, err = c.unfiled(r, t, g, p); err != nil {
+		return err
 	}
 	also := b.Supplement != nil && p.active(b.Supplement.Insutype) != nil
 	before := c.state.used[yearKey{accountKey{p.PsnNo, t.Insutype}, t.Year, t.Kind}]

@@ -65,7 +65,9 @@ type register struct {
 	CareArea string    `json:"mdtrtarea_admvs"`
 	Begin    time.Time `json:"begntime"`
 
-	Kind string     `json:"kind,omitempty"` // of care
+	Kind   string            `json:"kind,omitempty"` // of care
+	Extras map[string]string `json:"exp_content,omitempty"`
+
 	Info *visitInfo `json:"info,omitempty"` // of an inpatient: admission brings the diagnoses
 }
 

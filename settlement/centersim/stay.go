@@ -111,6 +111,10 @@ func (c *Center) admit(r *request, e *event, again bool) (old any, err error) {
 	if err != nil {
 		return nil, err
 	}
+	extras, err := readExtras(d)
+	if err != nil {
+		return nil, err
+	}
 	number := d.text("ipt_no")
 	if v := c.state.byOtp[[2]string{r.institution, number}]; v != nil && !again {
 		if v.PsnNo == p.PsnNo && v.Insutype == insutype && v.Kind == inpatient && !v.settled() {
@@ -125,7 +129,7 @@ func (c *Center) admit(r *request, e *event, again bool) (old any, err error) {
 	}
 	g := register{
 		MdtrtID: c.newID("1", r.insuArea, e.Time), PsnNo: p.PsnNo, Insutype: insutype, IptOtpNo: number,
-		CareArea: r.careArea, Begin: begin, Kind: inpatient, Info: info,
+		CareArea: r.careArea, Begin: begin, Kind: inpatient, Info: info, Extras: extras,
 	}
 	info.MdtrtID = g.MdtrtID
 	e.Register = &g
@@ -283,7 +287,7 @@ func (c *Center) settleStay(r *request, now time.Time, again bool) (*settlement,
 	if r.infno == "2304" {
 		t.SetlID = c.newID("2", r.insuArea, now)
 	}
-	return t, c.pay(t, p, i, pol, flag == "1")
+	return t, c.pay(r, t, v.register, p, i, pol, flag == "1")
 }
 
 // reverseAdmission is 2601 for 2401.

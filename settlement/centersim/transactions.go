@@ -258,7 +258,7 @@ func (c *Center) identify(r record) (*person, error) {
 // insured finds the person's entry and holds the envelope's place of insurance
 // against it.
 func (c *Center) insured(r *request, p *person, insutype string) (*insurance, *policy, error) {
-	i, pol := p.active(insutype), c.rules.policy.Insurance[insutype]
+	i, pol := p.active(insutype), c.rules.policy.at(r.insuArea, insutype)
 	switch {
 	case i == nil:
 		return nil, nil, refuse("该人员未参加险种[%s]或参保状态不正常", printable(insutype))

@@ -23,6 +23,10 @@ func (c *Center) register(r *request, e *event, again bool) (old any, err error)
 	if err != nil || begin.After(e.Time.Add(ahead)) {
 		return nil, refuse("就诊开始时间begntime晚于当前时间")
 	}
+	extras, err := readExtras(d)
+	if err != nil {
+		return nil, err
+	}
 	otp := d.text("ipt_otp_no")
 	if v := c.state.byOtp[[2]string{r.institution, otp}]; v != nil && !again {
 		if v.PsnNo == p.PsnNo && v.Insutype == insutype && !v.settled() {
@@ -32,7 +36,7 @@ func (c *Center) register(r *request, e *event, again bool) (old any, err error)
 	}
 	e.Register = &register{
 		MdtrtID: c.newID("1", r.insuArea, e.Time), PsnNo: p.PsnNo, Insutype: insutype,
-		IptOtpNo: otp, CareArea: r.careArea, Begin: begin,
+		IptOtpNo: otp, CareArea: r.careArea, Begin: begin, Extras: extras,
 	}
 	return nil, nil
 }
@@ -80,6 +84,11 @@ func (c *Center) visitInfo(r *request, e *event) error {
 	medType := d.text("med_type")
 	if !slices.Contains(c.rules.policy.MedTypes, medType) {
 		return refuse("医疗类别med_type[%s]不支持", printable(medType))
+	}
+	if medType == chronicType {
+		if why := c.chronicRefused(c.rules.byNumber[v.PsnNo], d.text("dise_codg"), v.Begin, v.CareArea, r.insuArea); why != "" {
+			return refuse("%s", why)
+		}
 	}
 	info := &visitInfo{MdtrtID: v.MdtrtID, MedType: medType, DiseCodg: d.text("dise_codg"), DiseName: d.text("dise_name")}
 	if err := info.diagnose(r.nodes["diseinfo"], true); err != nil {
