@@ -102,13 +102,18 @@ type Filter struct {
 	Visit   string  // "" for any
 	Before  int64   // only entries with smaller numbers, 0 for any
 	Limit   int     // 0: 100; at most 1000
+	// Earliest turns the order round; then After is the number of the entry
+	// after which the list begins.
+	Earliest bool
+	After    int64
 }
 
 const columns = `id, visit, infno, msgid, opened_at, coalesce(closed_at, 0), outcome,
 	total, fund, account, cash, agreed_total, agreed_fund, agreed_account, agreed_cash,
 	setl_id, mdtrt_id, psn_no, holder, fault, message, note, request_sha256`
 
-// List returns entries, the latest first, without request and answer.
+// List returns entries, the latest first unless told otherwise, without request
+// and answer.
 func (j *Journal) List(ctx context.Context, f Filter) ([]Entry, error) {
 	where := []string{"1"}
 	var args []any
@@ -131,11 +136,16 @@ func (j *Journal) List(ctx context.Context, f Filter) ([]Entry, error) {
 	if f.Before > 0 {
 		add("id < ?", f.Before)
 	}
+	order := "DESC"
+	if f.Earliest {
+		order = "ASC"
+		add("id > ?", f.After)
+	}
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}
 	args = append(args, min(f.Limit, 1000))
-	rows, err := j.read.QueryContext(ctx, `SELECT `+columns+` FROM entry WHERE `+strings.Join(where, " AND ")+` ORDER BY id DESC LIMIT ?`, args...)
+	rows, err := j.read.QueryContext(ctx, `SELECT `+columns+` FROM entry WHERE `+strings.Join(where, " AND ")+` ORDER BY id `+order+` LIMIT ?`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list entries: %w", unavailable(err))
 	}

@@ -131,6 +131,10 @@ func (r *record) adopt(s *Service, e settlement.Entry) {
 			r.Fault = Explain(settlement.ErrAnswerLost)
 		}
 	case settlement.Refused:
+		if r.State == VisitUnknown || r.State == VisitSettling {
+			// Nothing is booked: the payer may agree once more.
+			r.State, r.Receipt, r.Fault = VisitTried, nil, nil
+		}
 		if e.Fault != "" {
 			r.Fault = entryFault(e)
 		}

@@ -9,6 +9,15 @@ import (
 )
 
 type journalCmd struct {
+	List    journalListCmd    `cmd:"" default:"withargs" help:"List the settlements of a day with their outcome."`
+	Show    journalShowCmd    `cmd:"" help:"Show one entry with request and answer, decrypted by onecardd."`
+	Resolve journalResolveCmd `cmd:"" help:"Decide an entry of unknown outcome as the insurance centre has it."`
+	Export  journalExportCmd  `cmd:"" help:"Write the entries of some days, the earliest first, as CSV or JSON lines."`
+	Verify  journalVerifyCmd  `cmd:"" help:"Have onecardd read the whole journal and recompute its chain."`
+	Backup  journalBackupCmd  `cmd:"" help:"Have onecardd write a verified copy of the journal into its state directory."`
+}
+
+type journalListCmd struct {
 	Day     string `help:"Day in China, yyyy-MM-dd, or all. Default: today."`
 	Outcome string `help:"Only this outcome: intended, done, refused or unknown."`
 	Limit   int    `help:"At most so many entries." default:"200"`
@@ -18,7 +27,7 @@ type journalCmd struct {
 var chinaTime = time.FixedZone("CST", 8*60*60)
 
 // Run lists the journal of a day.
-func (c *journalCmd) Run(a *app) error {
+func (c *journalListCmd) Run(a *app) error {
 	client, err := a.client()
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ type cli struct {
 	Proof   proofCmd   `cmd:"" help:"Ask the card for the proof of its latest purchase."`
 	Readers readersCmd `cmd:"" help:"List the readers and what is in them."`
 	Settle  settleCmd  `cmd:"" help:"Play a whole visit from a file: register, fee lines, trial, settle."`
-	Journal journalCmd `cmd:"" help:"List the settlements of a day with their outcome."`
+	Journal journalCmd `cmd:"" help:"The journal: list, show, resolve, export, verify, backup."`
 	APDU    apduCmd    `cmd:"" name:"apdu" help:"Send raw commands to the card."`
 	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this machine."`
 	Lend    lendCmd    `cmd:"" help:"Lend this machine's readers to a desk on another one."`

@@ -123,7 +123,7 @@ func (d Digits) GoString() string { return "****" }
 
 // Routes lists every call.
 func Routes() []Route {
-	return []Route{
+	return append([]Route{
 		{Method: "GET", Path: "/v1/state", Summary: "Everything a page shows: readers, card, visit, health, journal of the day", Answer: terminal.State{},
 			serve: get(func(s *Server, r *http.Request) (any, error) { return s.desk.State(), nil })},
 		{Method: "GET", Path: "/v1/events", Summary: "WebSocket: the state at once and after every change", Answer: Event{},
@@ -273,7 +273,7 @@ func Routes() []Route {
 			serve: func(s *Server, w http.ResponseWriter, _ *http.Request) {
 				s.answer(w, http.StatusOK, OpenAPI(s.desk.State().Version))
 			}},
-	}
+	}, journalRoutes()...)
 }
 
 // newPIN serves a call that sets a PIN.
