@@ -71,6 +71,7 @@ const (
 	AmountInvalid         Code = "OC-2005" // The amount is not valid.
 	TransactionUnknown    Code = "OC-2006" // There is no such transaction.
 	FeeLineInvalid        Code = "OC-2007" // A fee line is not valid.
+	TransactionBooks      Code = "OC-2008" // This transaction is not called on its own.
 	UpstreamUnreachable   Code = "OC-2101" // The insurance centre cannot be reached; nothing was sent and nothing booked.
 	AnswerLost            Code = "OC-2102" // The settlement was sent and no usable answer came: the outcome is unknown.
 	UpstreamHTTP          Code = "OC-2103" // The insurance centre's gateway answered with an error.

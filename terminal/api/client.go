@@ -281,6 +281,11 @@ func (c *Client) Abandon(ctx context.Context, id string) error {
 	return c.do(ctx, "DELETE", "/v1/visits/"+url.PathEscape(id), nil, nil)
 }
 
+// Call sends one transaction that books nothing.
+func (c *Client) Call(ctx context.Context, infno string, req terminal.CallRequest) (out terminal.CallAnswer, err error) {
+	return out, c.do(ctx, "POST", "/v1/call/"+url.PathEscape(infno), req, &out)
+}
+
 // Journal returns the journal of a day; empty is today, every outcome.
 func (c *Client) Journal(ctx context.Context, day, outcome string, limit int) (out terminal.JournalDay, err error) {
 	q := url.Values{}

@@ -82,6 +82,7 @@ func operation(r Route, schemas map[string]any) map[string]any {
 var (
 	timeType   = reflect.TypeFor[time.Time]()
 	digitsType = reflect.TypeFor[Digits]()
+	rawType    = reflect.TypeFor[json.RawMessage]()
 	jsonType   = reflect.TypeFor[json.Marshaler]()
 	textType   = reflect.TypeFor[encoding.TextMarshaler]()
 	bytesType  = reflect.TypeFor[[]byte]()
@@ -92,6 +93,8 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 	switch {
 	case t == timeType:
 		return map[string]any{"type": "string", "format": "date-time"}
+	case t == rawType:
+		return map[string]any{"description": "Any JSON"}
 	case t == digitsType:
 		return map[string]any{"type": "string", "pattern": "^[0-9]{4,16}$"}
 	case t == bytesType:

@@ -17,7 +17,7 @@ type Route struct {
 	Body    any  // zero value of the request's body, nil for none
 	Answer  any  // zero value of the answer's body, nil for 204
 	Public  bool // no token
-	NoPage  bool // the page's session is not enough: it changes a card
+	NoPage  bool // the page's session is not enough: it changes a card, or looks anybody up
 	serve   func(*Server, http.ResponseWriter, *http.Request)
 }
 
@@ -258,6 +258,10 @@ func Routes() []Route {
 					return nil, &bodyError{"the entry is a number"}
 				}
 				return s.desk.Entry(r.Context(), id)
+			})},
+		{Method: "POST", Path: "/v1/call/{infno}", Summary: "Send one transaction that books nothing and belongs to no visit, such as a look-up", Body: terminal.CallRequest{}, Answer: terminal.CallAnswer{}, NoPage: true,
+			serve: post(func(s *Server, r *http.Request, body terminal.CallRequest) (any, error) {
+				return s.desk.Call(r.Context(), r.PathValue("infno"), body)
 			})},
 		{Method: "GET", Path: "/v1/catalogue", Summary: "Search the institution's price list", Query: []Parameter{{"q", "part of a code or name"}}, Answer: Prices{},
 			serve: get(func(s *Server, r *http.Request) (any, error) {

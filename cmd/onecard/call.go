@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"onecard/terminal"
+)
+
+type callCmd struct {
+	Infno string `arg:"" help:"Number of the transaction, such as 5201."`
+	Input string `help:"Its input as JSON, nodes and all: {\"data\":{\"psn_no\":\"...\"}}. - is standard input." required:""`
+	Area  string `help:"insuplc_admdvs, the person's place of insurance, six digits: where the input names a person."`
+}
+
+// maxInput bounds the file: no transaction takes more.
+const maxInput = 1 << 20
+
+// Run sends the transaction and prints what came back: with --json the whole
+// answer, else the output alone. Both may name people.
+func (c *callCmd) Run(a *app) error {
+	in := a.in
+	if c.Input != "-" {
+		f, err := os.Open(c.Input)
+		if err != nil {
+			return fmt.Errorf("input: %w: %w", terminal.ErrBody, err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+	if err != nil || len(text) > maxInput || !json.Valid(text) {
+		return fmt.Errorf("input: unreadable, longer than %d bytes or no JSON: %w", maxInput, terminal.ErrBody)
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	answer, err := client.Call(a.ctx, c.Infno, terminal.CallRequest{Input: bytes.TrimSpace(text), Area: c.Area})
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		a.json(answer)
+		return nil
+	}
+	if answer.Warning != "" {
+		fmt.Fprintln(a.errs, answer.Warning)
+	}
+	a.json(answer.Output)
+	return nil
+}
