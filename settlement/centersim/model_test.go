@@ -111,6 +111,7 @@ type stands struct {
 	batch string
 	s     sums
 	info  record
+	infno string // that booked it
 }
 
 // anySettled draws a settlement that stands and forgets it.
@@ -121,7 +122,9 @@ func (m *model) anySettled(t *rapid.T) stands {
 	n := rapid.IntRange(0, len(m.stand)-1).Draw(t, "settlement")
 	x := m.stand[n]
 	m.stand = slices.Delete(m.stand, n, n+1)
-	m.open[x.v.mdtrtID+"/"+x.batch] = x.s
+	if x.batch != "" {
+		m.open[x.v.mdtrtID+"/"+x.batch] = x.s
+	}
 	a, _ := x.info.amount("acct_pay")
 	m.paid[x.v.p.PsnNo] -= a
 	return x
@@ -196,7 +199,7 @@ func TestModel(t *testing.T) {
 					t.Fatal("a setl_id twice")
 				}
 				m.settled = append(m.settled, info.text("setl_id"))
-				m.stand = append(m.stand, stands{v, b, s, info})
+				m.stand = append(m.stand, stands{v, b, s, info, "2207"})
 				delete(m.open, v.mdtrtID+"/"+b)
 				a, _ := info.amount("acct_pay")
 				m.paid[v.p.PsnNo] += a
@@ -204,18 +207,55 @@ func TestModel(t *testing.T) {
 			},
 			"refund": func(t *rapid.T) {
 				x := m.anySettled(t)
-				refund := setlinfo(m.d.call(t, "2208", x.v.area, x.v.refundInput(x.info.text("setl_id"))))
+				refund := setlinfo(m.d.call(t, undoneBy[x.infno], x.v.area, x.v.refundInput(x.info.text("setl_id"))))
 				checkOpposite(t, x.info, refund)
 				m.settled = append(m.settled, refund.text("setl_id"))
-				m.d.refused(t, m.d.envelope("2208", x.v.area, x.v.refundInput(x.info.text("setl_id"))), "已退费")
+				m.d.refused(t, m.d.envelope(undoneBy[x.infno], x.v.area, x.v.refundInput(x.info.text("setl_id"))), "已退费")
 			},
 			"reverse": func(t *rapid.T) {
 				x := m.anySettled(t)
-				input := x.v.reverseInput(x.info.text("medins_setl_id"), "2207")
+				input := x.v.reverseInput(x.info.text("medins_setl_id"), x.infno)
 				m.d.call(t, "2601", x.v.area, input)
 				rows := m.d.c.Settlements()
 				m.settled = append(m.settled, rows[len(rows)-1].SetlID)
 				m.d.refused(t, m.d.envelope("2601", x.v.area, input), "已冲正")
+			},
+			"sell": func(t *rapid.T) {
+				name := rapid.SampledFrom([]string{"欧阳海燕", "张三", "王秀英"}).Draw(t, "buyer")
+				amount := fen(rapid.IntRange(1, 100000).Draw(t, "price")).yuan()
+				p, input := m.d.saleInput(name, amount, rapid.Bool().Draw(t, "account"), fee{"XC08CAA086A001010190002", amount, "1", amount})
+				v := &aVisit{d: m.d, p: p, area: p.Insurance[0].InsuplcAdmdvs}
+				info := setlinfo(m.d.call(t, "2102", v.area, input))
+				checkIdentities(t, info)
+				v.mdtrtID = info.text("mdtrt_id")
+				m.settled = append(m.settled, info.text("setl_id"))
+				m.stand = append(m.stand, stands{v: v, info: info, infno: "2102"})
+				a, _ := info.amount("acct_pay")
+				m.paid[p.PsnNo] += a
+			},
+			"statement": func(t *rapid.T) {
+				// What the centre answered is what it reconciles: all rows of all days.
+				s := &statement{}
+				for _, x := range m.d.c.Settlements() {
+					if x.Infno == "2102" || x.Refunds != "" && m.d.c.state.bySetl[x.Refunds].Kind == pharmacy {
+						s.addRow(x)
+					}
+				}
+				for _, insutype := range []string{"310", "390"} {
+					part := &statement{}
+					for _, x := range m.d.c.Settlements() {
+						if x.Insutype == insutype && m.d.c.state.bySetl[x.SetlID].Kind == pharmacy {
+							part.addRow(x)
+						}
+					}
+					o := m.d.call(t, "3201", "", part.input("insutype", insutype, "clr_type", "41", "stmt_enddate", "2099-12-31"))
+					if verdict(t, o) != "0" {
+						t.Fatalf("%s does not balance: %v", insutype, o)
+					}
+				}
+				if rows := m.d.results(t, s, "clr_type", "41", "stmt_enddate", "2099-12-31"); rows != nil {
+					t.Fatalf("differences: %v", rows)
+				}
 			},
 			"take back": func(t *rapid.T) {
 				v, b, s := m.anyBatch(t)

@@ -114,12 +114,19 @@ func (c *Center) queryVisits(r *request, p *person, d record, now time.Time) (an
 			continue
 		}
 		psnType, cvlserv := p.typeIn(v.Insutype)
-		rows = append(rows, object{
+		row := object{
 			"mdtrt_id": v.MdtrtID, "psn_no": p.PsnNo, "psn_cert_type": p.PsnCertType, "certno": p.Certno, "psn_name": p.PsnName,
 			"gend": p.Gend, "naty": p.Naty, "brdy": p.Brdy, "age": p.age(now), "insutype": v.Insutype, "psn_type": psnType,
 			"cvlserv_flag": cvlserv, "begntime": v.Begin.In(china).Format(timeForm), "endtime": v.Begin.In(china).Format(timeForm), "med_type": v.info.MedType,
 			"ipt_otp_no": v.IptOtpNo, "dise_codg": v.info.DiseCodg, "dise_name": v.info.DiseName, "insu_optins": r.insuArea,
-		})
+		}
+		if v.Kind == inpatient {
+			row["inhosp_stas"] = "1"
+			if v.discharged != nil {
+				row["inhosp_stas"], row["endtime"] = "0", v.discharged.In(china).Format(timeForm)
+			}
+		}
+		rows = append(rows, row)
 	}
 	slices.SortFunc(rows, func(a, b object) int { return cmp.Compare(a["mdtrt_id"].(string), b["mdtrt_id"].(string)) })
 	return object{"mdtrtinfo": rows}, nil

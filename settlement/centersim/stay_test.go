@@ -98,7 +98,17 @@ func TestStay(t *testing.T) {
 	trial := setlinfo(d.call(t, "2303", v.area, v.pay("2400")))
 	d.refused(t, d.envelope("2304", v.area, v.pay("2400")), "先办理出院")
 	d.refused(t, d.envelope("2405", v.area, v.ref()), "未办理出院")
+	state := func() string {
+		rows := d.call(t, "5201", v.area, msg{"data": msg{"psn_no": v.p.PsnNo, "begntime": "2026-05-20 00:00:00", "endtime": "2026-05-23 23:59:59", "med_type": "2101"}})["mdtrtinfo"].([]any)
+		return record(rows[0].(map[string]any)).text("inhosp_stas")
+	}
+	if got := state(); got != "1" {
+		t.Errorf("inhosp_stas %q before the discharge", got)
+	}
 	d.call(t, "2402", v.area, v.leave())
+	if got := state(); got != "0" {
+		t.Errorf("inhosp_stas %q after the discharge", got)
+	}
 	d.refused(t, d.envelope("2301", v.area, bed(70, 1)), "已办理出院")
 	d.refused(t, d.envelope("2304", v.area, v.pay("2400.01")), "[medfee_sumamt]")
 	d.refused(t, d.envelope("2304", v.area, msg{"data": with(v.pay("2400")["data"].(msg), "inscp_scp_amt", 1)}), "[inscp_scp_amt]")
