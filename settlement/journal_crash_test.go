@@ -128,6 +128,13 @@ func diskFills(path string, fill, free func() error) error {
 	if e, err := j.Get(ctx, last); err != nil || e.Outcome != Intended {
 		return fmt.Errorf("a conclusion that was refused shows: %v, %v", e, err)
 	}
+	// A backup that finds no room leaves nothing that looks like one.
+	copied := path + ".copy"
+	if _, err := j.Backup(ctx, copied); err != nil {
+		if _, left := os.Stat(copied); !errors.Is(err, ErrBackup) || left == nil {
+			return fmt.Errorf("backup on a full disk: %v", err)
+		}
+	}
 	if err := free(); err != nil {
 		return err
 	}
@@ -149,6 +156,9 @@ func diskFills(path string, fill, free func() error) error {
 		if err != nil || id != last && e.Outcome != Unknown {
 			return fmt.Errorf("entry %d: %v, %v", id, e, err)
 		}
+	}
+	if v, err := j.Verify(ctx); err != nil || v.Entries != int64(len(ids)+1) {
+		return fmt.Errorf("after a full disk: %+v, %v", v, err)
 	}
 	return j.Close()
 }
@@ -251,6 +261,9 @@ func TestKilledAtWork(t *testing.T) {
 		}
 		if n, err := j.Count(t.Context(), Intended); err != nil || n != 0 {
 			t.Errorf("%d intended, %v", n, err)
+		}
+		if v, err := j.Verify(t.Context()); err != nil || v.Entries < int64(len(said)) {
+			t.Errorf("%+v, %v", v, err)
 		}
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
