@@ -378,3 +378,16 @@ func (j *Journal) flush(ctx context.Context) error {
 		j.queue.Unlock()
 	}
 }
+
+// Probe writes one row, durably, and with it every conclusion that the disk
+// refused earlier: whether the journal can be written only a write can tell.
+func (j *Journal) Probe(ctx context.Context) error {
+	err := j.commit(ctx, func(ctx context.Context, b *batch) error {
+		return b.exec(ctx, `INSERT INTO mark (name, value) VALUES ('probe', 1)
+			ON CONFLICT (name) DO UPDATE SET value = value % 1000000 + 1`)
+	})
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	return nil
+}

@@ -124,6 +124,23 @@ func (s *Service) settled(day string, done bool) bool {
 	return true
 }
 
+// checkJournal keeps the condition journal: by a write, because a full disk is
+// read as well as ever. What the disk refused earlier is written with it, and
+// visits in doubt then say what the journal has learned.
+func (s *Service) checkJournal(ctx context.Context) bool {
+	err := s.parts.Journal.Probe(ctx)
+	if ctx.Err() != nil {
+		return true
+	}
+	s.health.set(HealthJournal, err)
+	if err != nil {
+		s.parts.Log.WithError(err).Error("the journal cannot be written")
+		return false
+	}
+	s.visits.learn(ctx)
+	return s.countDay(ctx)
+}
+
 // countDay publishes the counts of today. Where a settlement ended meanwhile,
 // what was counted may or may not hold it, and is not published: who settles
 // keeps the count right.
@@ -136,8 +153,8 @@ func (s *Service) countDay(ctx context.Context) bool {
 	if err != nil && ctx.Err() != nil {
 		return true // the service ends, or the caller has left: that says nothing about the journal
 	}
-	s.health.set(HealthJournal, err)
 	if err != nil {
+		s.health.set(HealthJournal, err)
 		s.parts.Log.WithError(err).Error("the journal cannot be read")
 		return false
 	}

@@ -147,7 +147,7 @@ func (s *Service) Run(ctx context.Context) error {
 		wg.Go(func() { s.repeat(ctx, s.checkUpstream) })
 	}
 	if s.parts.Journal != nil {
-		wg.Go(func() { s.repeat(ctx, s.countDay) })
+		wg.Go(func() { s.repeat(ctx, s.checkJournal) })
 	}
 	<-ctx.Done()
 	wg.Wait()

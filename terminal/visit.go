@@ -152,6 +152,36 @@ func answered(answer []byte) settlement.SetlInfo {
 	return out.Output.SetlInfo.Value
 }
 
+// learn brings the visits in doubt into line with the journal, where it has an
+// outcome for them meanwhile.
+func (v *visits) learn(ctx context.Context) {
+	v.mu.Lock()
+	var doubtful []*visit
+	for _, one := range v.byID {
+		if one.record().State == VisitUnknown {
+			doubtful = append(doubtful, one)
+		}
+	}
+	v.mu.Unlock()
+	for _, one := range doubtful {
+		if !one.step.TryLock() {
+			continue // somebody is at it
+		}
+		id := one.record().Journal
+		e, err := v.svc.parts.Journal.Get(ctx, id)
+		switch {
+		case err != nil:
+			v.svc.parts.Log.WithError(err).WithField("entry", id).Debug("the entry of a visit in doubt cannot be read")
+		case e.Outcome == settlement.Done:
+			v.update(one, func(r *record) { r.adopt(v.svc, e) })
+			if err := v.store(ctx, one); err != nil {
+				v.svc.parts.Log.WithError(err).Warning("a visit that was in doubt could not be stored")
+			}
+		}
+		one.step.Unlock()
+	}
+}
+
 // current is the visit that a page shows: the latest that was not put away.
 func (v *visits) current() *Visit {
 	v.mu.Lock()

@@ -70,7 +70,8 @@ func upstream(cfg terminal.Config, journal *settlement.Journal) (*settlement.Cli
 	if u.CredentialsFile != "" {
 		var err error
 		if secrets, err = readCredentials(u.CredentialsFile); err != nil {
-			return nil, fmt.Errorf("upstream.credentials_file: %w: %w", terminal.ErrConfig, err)
+			// The cause first: a file that others may read has a code of its own.
+			return nil, fmt.Errorf("upstream.credentials_file: %w: %w", err, terminal.ErrConfig)
 		}
 	}
 	u.Rules().Complete(&secrets)
