@@ -202,7 +202,7 @@ func (s *Service) PINState(ctx context.Context, id string) (PIN, error) {
 		if err != nil {
 			return err
 		}
-		pin = PIN{Verified: h.pin, Phase: PINIdle}
+		pin = PIN{Verified: h.pin, Phase: PINIdle, Initial: h.pin && h.card.PINIsInitial()}
 		if n >= 0 {
 			pin.TriesLeft = &n
 		}
@@ -247,9 +247,11 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 	}
 	defer pin.Wipe()
 	var left *int
+	var initial bool
 	err = d.ask(ctx, insertion, func(ctx context.Context, h *held) error {
 		err := verify(ctx, h)
 		h.pin = h.card.PINVerified()
+		initial = err == nil && h.card.PINIsInitial()
 		if n, known := triesLeft(err); known {
 			left = &n
 		}
@@ -259,6 +261,7 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 		if v.Card == nil || v.Card.Insertion != insertion {
 			return
 		}
+		v.Card.PIN.Initial = err == nil && initial
 		switch {
 		case err == nil:
 			v.Card.PIN.Verified, v.Card.PIN.TriesLeft = true, nil

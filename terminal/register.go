@@ -54,6 +54,9 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 		s.upstreamFailed(err)
 		return Visit{}, harmless(err)
 	}
+	if entry := s.visits.inDoubt(r.PsnNo); entry != 0 {
+		r.Earlier = Explain(detailed{ErrUnresolved, fmt.Sprintf("journal %d", entry)})
+	}
 	scope, err := s.scope(ctx, r)
 	if err != nil {
 		return Visit{}, err

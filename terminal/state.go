@@ -139,6 +139,9 @@ type PIN struct {
 	Verified  bool   `json:"verified"`
 	TriesLeft *int   `json:"tries_left"`
 	Phase     string `json:"phase"`
+	// Initial: the PIN that was verified is the one of a new card, which
+	// everybody knows; the holder should change it.
+	Initial bool `json:"initial,omitempty"`
 }
 
 // DayCount counts the settlements of a day by outcome, and those of any day

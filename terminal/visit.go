@@ -152,6 +152,19 @@ func answered(answer []byte) settlement.SetlInfo {
 	return out.Output.SetlInfo.Value
 }
 
+// inDoubt returns the journal entry of a settlement of this person whose outcome
+// is unknown, 0 where there is none among the visits that are remembered.
+func (v *visits) inDoubt(psnNo string) int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, one := range v.byID {
+		if r := one.record(); r.State == VisitUnknown && r.PsnNo == psnNo {
+			return r.Journal
+		}
+	}
+	return 0
+}
+
 // learn brings the visits in doubt into line with the journal, where it has an
 // outcome for them meanwhile.
 func (v *visits) learn(ctx context.Context) {

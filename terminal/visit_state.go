@@ -44,7 +44,10 @@ type Visit struct {
 	Receipt    *Receipt    `json:"receipt"`
 	Journal    int64       `json:"journal,omitempty"`
 	Fault      *Fault      `json:"fault"`
-	Next       []string    `json:"next"`
+	// Earlier says that a settlement of the same person is in doubt: it may be
+	// what this visit is about to settle again.
+	Earlier *Fault   `json:"earlier,omitempty"`
+	Next    []string `json:"next"`
 }
 
 // VisitHolder is the visit's card holder, masked.

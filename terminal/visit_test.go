@@ -372,6 +372,26 @@ func TestOneVisitIsUnderWayAtADesk(t *testing.T) {
 	}
 }
 
+// Whoever has a settlement in doubt is not settled again without a word.
+func TestEarlierDoubtIsSaid(t *testing.T) {
+	b := deskbed.New(t, deskbed.Options{})
+	b.Ready()
+	first := b.Tried()
+	if first.Earlier != nil {
+		t.Fatalf("nothing is in doubt yet: %+v", first.Earlier)
+	}
+	if err := b.Center.Order(centersim.Fault{Infno: "2207", Kind: centersim.DropAfter}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Service.Settle(t.Context(), first.ID, deskbed.Agreed(first)); code(err) != fault.AnswerLost {
+		t.Fatal(err)
+	}
+	second, err := b.Service.OpenVisit(t.Context(), terminal.VisitRequest{})
+	if err != nil || second.Earlier == nil || second.Earlier.Code != fault.UnknownUnresolved {
+		t.Fatalf("the second visit: %+v, %v", second.Earlier, err)
+	}
+}
+
 func TestDismissedVisitStaysAway(t *testing.T) {
 	b := deskbed.New(t, deskbed.Options{})
 	b.Ready()

@@ -115,6 +115,27 @@ func TestTornWriteIsEndedWhenTheCardReturns(t *testing.T) {
 	}
 }
 
+func TestInitialPINIsRecognised(t *testing.T) {
+	b := deskbed.New(t, deskbed.Options{})
+	b.Ready()
+	ctx := t.Context()
+	if err := b.Service.VerifyPIN(ctx, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.Service.State(); !s.Readers[0].Card.PIN.Initial {
+		t.Error("the initial PIN passes as any other")
+	}
+	if err := b.Service.ChangePIN(ctx, "", terminal.PINs{Old: []byte(deskbed.PIN), New: []byte("481516")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Service.VerifyPIN(ctx, "", []byte("481516")); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.Service.State(); s.Readers[0].Card.PIN.Initial {
+		t.Error("a PIN that was changed passes as the initial one")
+	}
+}
+
 func TestPINIsChangedResetAndUnblocked(t *testing.T) {
 	b := deskbed.New(t, deskbed.Options{})
 	b.Ready()

@@ -54,6 +54,11 @@ func (c *pinVerifyCmd) Run(a *app) error {
 			return nil
 		}
 		a.print("%s\n", a.say("密码正确", "PIN verified"))
+		if client, ok := d.(*api.Client); ok {
+			if p, err := client.PIN(a.ctx, c.reader(c.Reader)); err == nil && p.Initial {
+				a.print("%s\n", a.say("这是新卡的初始密码，请持卡人修改：onecard pin change", "It is the initial PIN of a new card; the holder should change it: onecard pin change"))
+			}
+		}
 		return nil
 	})
 }

@@ -83,6 +83,9 @@ func (c *settleCmd) Run(a *app) error {
 	if !a.JSON {
 		a.printSplit(visit)
 	}
+	if visit.Earlier != nil {
+		fmt.Fprintf(a.errs, "%s %s (%s)\n", a.say("注意：此人另有一笔结算结果未知，请先核对，避免重复收费。", "Note: another settlement of this person is in doubt; look at it first, or the person may pay twice."), visit.Earlier.Code, visit.Earlier.Detail)
+	}
 	if !c.Yes {
 		if !a.confirm(visit) {
 			return giveUp(silent{errors.New("not agreed")})

@@ -92,7 +92,7 @@ function drawPIN(at, now) {
   const waiting = pin.phase === "waiting";
   const tries = Number.isInteger(pin.tries_left) ? pin.tries_left : null;
   const simulated = at.pinpad === "simulated";
-  setText("pin-state", pin.verified ? `✓ ${t("pin.verified")}` : tries === 0 ? `✕ ${t("pin.blocked")}` : `${t("pin.open")}${tries === null ? "" : ` ${t("pin.tries", { n: tries })}`}`);
+  setText("pin-state", pin.verified ? `✓ ${t("pin.verified")}${pin.initial ? ` ${t("pin.initial")}` : ""}` : tries === 0 ? `✕ ${t("pin.blocked")}` : `${t("pin.open")}${tries === null ? "" : ` ${t("pin.tries", { n: tries })}`}`);
   $("pin-state").className = pin.verified ? "good-text" : tries !== null && tries <= 2 ? "bad-text" : "";
   $("pin-state").dataset.verified = String(pin.verified === true);
   show("pin-waiting", waiting);

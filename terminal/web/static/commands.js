@@ -86,6 +86,11 @@ export function complain(area, fault) {
 export function drawFaults() {
   for (const area of ["card", "visit", "journal"]) {
     let fault = faults.get(area) ?? null;
+    if (area === "visit" && !fault && !visit()?.fault && visit()?.earlier && !["settled", "unknown"].includes(step())) {
+      // Another settlement of this person is in doubt: to be seen before this one.
+      faultInto("visit-fault", { ...visit().earlier, text: { zh: "此人另有一笔结算结果未知，请先核对，避免重复收费。", en: "Another settlement of this person is in doubt; look at it first, or the person may pay twice." } });
+      continue;
+    }
     if (area === "visit" && visit()?.fault) {
       // The published fault outlives a reload; the outcome panel shows it by itself.
       const own = step() === "unknown";
