@@ -177,15 +177,18 @@ func (v *visits) learn(ctx context.Context) {
 	}
 	v.mu.Unlock()
 	for _, one := range doubtful {
-		if !one.step.TryLock() {
-			continue // somebody is at it
-		}
 		id := one.record().Journal
 		e, err := v.svc.parts.Journal.Get(ctx, id)
-		switch {
-		case err != nil:
+		if err != nil {
 			v.svc.parts.Log.WithError(err).WithField("entry", id).Debug("the entry of a visit in doubt cannot be read")
-		case e.Outcome == settlement.Done:
+			continue
+		}
+		// The lock is taken only where there is something to say: a clerk who
+		// does anything with the visit must not find it busy.
+		if e.Outcome != settlement.Done || !one.step.TryLock() {
+			continue
+		}
+		if one.record().State == VisitUnknown {
 			v.update(one, func(r *record) { r.adopt(v.svc, e) })
 			if err := v.store(ctx, one); err != nil {
 				v.svc.parts.Log.WithError(err).Warning("a visit that was in doubt could not be stored")
