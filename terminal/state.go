@@ -88,6 +88,7 @@ const (
 	ReaderReady   = "ready"
 	ReaderFailed  = "failed"
 	ReaderStuck   = "stuck"
+	ReaderGone    = "gone" // only where changes are told one by one
 )
 
 // A Reader is one slot for a user's card.

@@ -185,5 +185,14 @@ func (a *app) json(v any) {
 	}
 }
 
+// jsonLine prints one value on one line, for programs that follow.
+func (a *app) jsonLine(v any) {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		fmt.Fprintln(a.errs, "onecard:", err)
+	}
+}
+
 // client talks to the daemon.
 func (a *app) client() (*api.Client, error) { return api.NewClient(a.Addr, a.StateDir) }

@@ -1,17 +1,24 @@
 package main
 
 import (
+	"fmt"
+
 	"onecard/terminal"
 	"onecard/terminal/api"
 )
 
-type readersCmd struct{}
+type readersCmd struct {
+	Watch bool `help:"Go on and print every change until Ctrl-C; with --json a line each."`
+}
 
 // Run lists the readers that the daemon sees.
 func (c *readersCmd) Run(a *app) error {
 	client, err := a.client()
 	if err != nil {
 		return err
+	}
+	if c.Watch {
+		return a.watchReaders(client)
 	}
 	state, err := client.State(a.ctx)
 	if err != nil {
@@ -25,16 +32,60 @@ func (c *readersCmd) Run(a *app) error {
 		a.print("%s\n", a.say("没有读卡器", "no reader"))
 	}
 	for _, r := range state.Readers {
-		a.print("%-3s %-8s %-8s %s", r.ID, r.Kind, a.readerState(r.State), r.Name)
-		if r.Card != nil {
-			a.print("  %s %s", r.Card.Version, r.Card.Algorithm)
-		}
-		if r.Fault != nil {
-			a.print("  %s %s", r.Fault.Code, a.text(r.Fault.Text))
-		}
-		a.print("\n")
+		a.printReader("", r)
 	}
 	return nil
+}
+
+// watchReaders follows the events and prints what is different from before.
+func (a *app) watchReaders(client *api.Client) error {
+	shown := make(map[string]string)
+	_, err := client.Await(a.ctx, func(s terminal.State) bool {
+		now := make(map[string]terminal.Reader)
+		for _, r := range s.Readers {
+			now[r.ID] = r
+			line := a.readerLine(r)
+			if shown[r.ID] == line {
+				continue
+			}
+			shown[r.ID] = line
+			if a.JSON {
+				a.jsonLine(r)
+			} else {
+				a.printReader(s.Time.In(chinaTime).Format("15:04:05.000")+" ", r)
+			}
+		}
+		for id := range shown {
+			if _, there := now[id]; !there {
+				delete(shown, id)
+				if a.JSON {
+					a.jsonLine(terminal.Reader{ID: id, State: terminal.ReaderGone})
+				} else {
+					a.print("%s %s %s\n", s.Time.In(chinaTime).Format("15:04:05.000"), id, a.say("已拔出", "gone"))
+				}
+			}
+		}
+		return false
+	})
+	if a.ctx.Err() != nil {
+		return nil // Ctrl-C is how a person ends it
+	}
+	return err
+}
+
+func (a *app) printReader(prefix string, r terminal.Reader) {
+	a.print("%s%s\n", prefix, a.readerLine(r))
+}
+
+func (a *app) readerLine(r terminal.Reader) string {
+	line := fmt.Sprintf("%-3s %-8s %-8s %s", r.ID, r.Kind, a.readerState(r.State), r.Name)
+	if r.Card != nil {
+		line += fmt.Sprintf("  %s %s", r.Card.Version, r.Card.Algorithm)
+	}
+	if r.Fault != nil {
+		line += fmt.Sprintf("  %s %s", r.Fault.Code, a.text(r.Fault.Text))
+	}
+	return line
 }
 
 func (a *app) readerState(s string) string {
