@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +42,11 @@ type visit struct {
 }
 
 // keptVisits bounds what is kept in memory; older ones are read from the file.
-const keptVisits = 200
+// At a start the latest are restored, and those in doubt: a desk must answer soon.
+const (
+	keptVisits     = 200
+	restoredVisits = 20
+)
 
 // record is what is stored of a visit. It holds personal data.
 type record struct {
@@ -72,18 +77,25 @@ func (v *visits) restore(ctx context.Context) error {
 	if v.svc.parts.Journal == nil {
 		return nil
 	}
-	list, err := v.svc.parts.Journal.Visits().List(ctx, "", keptVisits)
+	list, err := v.svc.parts.Journal.Visits().List(ctx, "", restoredVisits)
+	if err != nil {
+		return err
+	}
+	doubtful, err := v.svc.parts.Journal.Visits().List(ctx, VisitUnknown, keptVisits)
 	if err != nil {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for i := len(list) - 1; i >= 0; i-- {
-		one, err := v.load(ctx, list[i])
-		if err != nil {
-			return err
+	// The oldest first, so that the last to be shown is the latest.
+	for _, stored := range slices.Backward(append(list, doubtful...)) {
+		one := v.byID[stored.ID]
+		if one == nil {
+			if one, err = v.load(ctx, stored); err != nil {
+				return err
+			}
+			v.byID[one.rec.ID] = one
 		}
-		v.byID[one.rec.ID] = one
 		if one.rec.State != VisitClosed && !one.rec.Dismissed {
 			v.latest = one
 		}
