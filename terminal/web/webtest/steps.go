@@ -166,6 +166,10 @@ func TabTo(ctx context.Context, id string) error {
 
 // AskPIN asks the PIN pad and waits until the PIN is verified.
 func AskPIN(ctx context.Context) error {
+	// A key that is pressed while the page waits for another answer does nothing.
+	if err := Wait(ctx, `document.body.dataset.busy === "false" && !document.getElementById("ask-pin").disabled`); err != nil {
+		return err
+	}
 	if err := Key(ctx, "p", chromedp.ModifierAlt); err != nil {
 		return err
 	}
