@@ -109,6 +109,7 @@ const (
 	SlotUnknown           Code = "OC-3008" // There is no such reader slot.
 	TooManyCallers        Code = "OC-3009" // Too many callers at once.
 	ShuttingDown          Code = "OC-3010" // The service is stopping.
+	NotPermitted          Code = "OC-3011" // This operator is not permitted to do this.
 	Internal              Code = "OC-3099" // Internal error.
 	ConfigInvalid         Code = "OC-3101" // The configuration is not valid.
 	ConfigUnknownKey      Code = "OC-3102" // The configuration has an unknown key.

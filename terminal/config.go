@@ -151,6 +151,9 @@ type OperatorConfig struct {
 	No   string `toml:"no"`
 	Name string `toml:"name"`
 	Type string `toml:"type"` // opter_type: 1 staff, 2 self-service terminal
+	// Rights are what may be done at this desk: settle, refund, resolve,
+	// reconcile. Left out, all; an empty list is a desk that only looks.
+	Rights []string `toml:"rights"`
 }
 
 // CounterConfig gives what a visit has when the caller says nothing.
@@ -363,6 +366,9 @@ func (c *Config) check() error {
 		return wrong("institution.terminal", "12 digits expected")
 	}
 	if err := c.Upstream.checkStyle(); err != nil {
+		return err
+	}
+	if err := c.Operator.checkRights(); err != nil {
 		return err
 	}
 	if err := c.Lend.check(); err != nil {

@@ -20,7 +20,7 @@ const (
 // no sign_no yet (9001), the person and the insurance (1101), registration
 // (2201). The visit is stored before 2201 leaves.
 func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error) {
-	if err := s.canSettle(); err != nil {
+	if err := s.maySettle(); err != nil {
 		return Visit{}, err
 	}
 	// One visit is begun at a time, and a desk has one that is under way: a

@@ -277,7 +277,7 @@ func (s *Service) State() State {
 	state := State{
 		Seq: s.pub.sequence(), Time: s.parts.Now(), Version: s.parts.Version,
 		Simulated:   simulated,
-		Institution: s.institution(), Operator: s.operator(), Counter: s.defaults(),
+		Institution: s.institution(), Operator: s.operator(), Rights: s.granted(), Counter: s.defaults(),
 		Health: s.health.all(), Readers: []Reader{}, Visit: s.visits.current(), Journal: day,
 	}
 	for _, d := range desks {

@@ -32,6 +32,9 @@ var errFieldMissing = fault.New(fault.FieldMissing, "required field missing")
 // SetLines replaces the fee lines of a visit (none takes the last away), and its
 // diagnoses where some are given. It computes every amount and sends nothing.
 func (s *Service) SetLines(ctx context.Context, id string, req LinesRequest) (Visit, error) {
+	if err := s.may(RightSettle); err != nil {
+		return Visit{}, err
+	}
 	one, err := s.visits.find(ctx, id)
 	if err != nil {
 		return Visit{}, err
@@ -111,7 +114,7 @@ func computeLines(in []Line) ([]Line, settlement.Fen, error) {
 // Trial uploads diagnoses (2203) and lines (2204) where that was not done yet
 // and asks for the split (2206). It books nothing and can be repeated.
 func (s *Service) Trial(ctx context.Context, id string) (Visit, error) {
-	if err := s.canSettle(); err != nil {
+	if err := s.maySettle(); err != nil {
 		return Visit{}, err
 	}
 	one, err := s.visits.find(ctx, id)
@@ -291,7 +294,7 @@ func (s *Service) cancelUpstream(ctx context.Context, one *visit) error {
 // the journal nothing stops it; a repeated call on a settled visit returns the
 // same receipt and sends nothing.
 func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Visit, error) {
-	if err := s.canSettle(); err != nil {
+	if err := s.maySettle(); err != nil {
 		return Visit{}, err
 	}
 	one, err := s.visits.find(ctx, id)

@@ -31,6 +31,7 @@ type State struct {
 	Simulated   bool        `json:"simulated"` // test keys or simulators take part
 	Institution Institution `json:"institution"`
 	Operator    Operator    `json:"operator"`
+	Rights      []string    `json:"rights"` // settle, refund, resolve, reconcile: those granted
 	Counter     Defaults    `json:"counter"`
 	Health      []Condition `json:"health"`
 	Readers     []Reader    `json:"readers"`

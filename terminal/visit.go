@@ -424,6 +424,14 @@ func (s *Service) canSettle() error {
 	return nil
 }
 
+// maySettle reports whether this desk can settle and its operator may.
+func (s *Service) maySettle() error {
+	if err := s.canSettle(); err != nil {
+		return err
+	}
+	return s.may(RightSettle)
+}
+
 // Visit returns one visit.
 func (s *Service) Visit(id string) (Visit, error) {
 	one, err := s.visits.find(context.Background(), id)
@@ -446,6 +454,12 @@ func (s *Service) Abandon(ctx context.Context, id string) error {
 	}
 	defer end()
 	state := one.record().State
+	switch state {
+	case VisitOpening, VisitRegistered, VisitLines, VisitTried:
+		if err := s.may(RightSettle); err != nil {
+			return err
+		}
+	}
 	switch state {
 	case VisitRegistered, VisitLines, VisitTried:
 		// Whatever the centre makes of it, the desk must be free: a registration

@@ -139,6 +139,7 @@ type Options struct {
 	Center centersim.Config
 	Dir    string // state directory of an earlier bed
 	Answer time.Duration
+	Rights []string // of the operator; nil is all
 	// Wrap, where not nil, stands between the service and the reader.
 	Wrap func(reader.Driver) reader.Driver
 }
@@ -165,7 +166,7 @@ func New(t testing.TB, o Options) *Bed {
 		StateDir: b.Dir, Readers: []terminal.ReaderConfig{{Kind: "virtual", Match: "*", Role: "user"}},
 		Upstream:    terminal.UpstreamConfig{URL: b.HTTP.URL + "/fsi/api/rsfComIfsService/callService"},
 		Institution: terminal.InstitutionConfig{Code: "H51010000001", Name: "样例医院", Area: "510100", Terminal: "510100000001"},
-		Operator:    terminal.OperatorConfig{No: "0001", Name: "收费一", Type: "1"},
+		Operator:    terminal.OperatorConfig{No: "0001", Name: "收费一", Type: "1", Rights: o.Rights},
 		Counter: terminal.CounterConfig{
 			MedType: "11", DepartmentCode: "0300", DepartmentName: "内科", Specialty: "A03",
 			DoctorCode: "D51010000001", DoctorName: "李医生", DiagnosisCode: "I10.x00", DiagnosisName: "原发性高血压",
