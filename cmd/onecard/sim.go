@@ -148,11 +148,14 @@ type simCenterCmd struct {
 	Ledger string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
 	Data   string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
 	Repeat string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
-	Fault  []string `help:"A fault to order, such as 2207:drop-after; may be repeated (docs/centersim.md)." sep:"none"`
+	Fault  []string `help:"A fault to order, such as 2207:drop-after; may be repeated. --fault=list explains them all." sep:"none"`
 }
 
 // Validate checks the command line.
 func (c *simCenterCmd) Validate() error {
+	if c.listsFaults() {
+		return nil
+	}
 	for _, text := range c.Fault {
 		if _, err := centersim.ParseFault(text); err != nil {
 			return err
@@ -173,11 +176,37 @@ func (c *simCenterCmd) Validate() error {
 	return nil
 }
 
+// listsFaults tells whether the faults are asked for, by either word.
+func (c *simCenterCmd) listsFaults() bool {
+	return slices.Contains(c.Fault, listQuirks) || slices.Contains(c.Fault, "help")
+}
+
+// faults explains every fault that can be ordered.
+func (c *simCenterCmd) faults(a *app) error {
+	a.print("%s\n", a.say("INFNO:种类[=值][@次数]，INFNO可为any，次数可为always（见docs/centersim.md）",
+		"INFNO:KIND[=VALUE][@COUNT]; INFNO may be any, COUNT always (docs/centersim.md)"))
+	for _, k := range centersim.FaultKinds() {
+		form := string(k.Kind)
+		if k.Value != "" {
+			form += "=" + k.Value
+		}
+		booked := a.say("不记账", "not booked")
+		if k.Booked {
+			booked = a.say("记账", "booked")
+		}
+		a.print("%-20s %-10s %s\n", form, booked, a.say(k.Chinese, k.English))
+	}
+	return nil
+}
+
 // callPath is the one endpoint of the interface.
 const callPath = "/fsi/api/rsfComIfsService/callService"
 
 // Run is a centre until it is told to stop.
 func (c *simCenterCmd) Run(a *app) error {
+	if c.listsFaults() {
+		return c.faults(a)
+	}
 	log := a.simulatorLog()
 	config := centersim.Config{
 		Style: c.Style, Ledger: c.Ledger, Repeat: centersim.Repeat(c.Repeat),

@@ -1,7 +1,6 @@
 package centersim
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,39 +9,6 @@ import (
 	"sync"
 	"time"
 )
-
-// FaultKind names a misfortune. "before" means that nothing is booked, "after"
-// that the transaction was booked first.
-type FaultKind string
-
-// The misfortunes. The words in brackets are the value that the text form
-// needs.
-const (
-	DropBefore FaultKind = "drop-before" // close the connection, nothing booked
-	DropAfter  FaultKind = "drop-after"  // book, then close the connection
-	HangBefore FaultKind = "hang-before" // wait for Release (then go on) or for the caller to leave (then nothing is booked)
-	HangAfter  FaultKind = "hang-after"  // book, then keep the answer until Release
-	Delay      FaultKind = "delay"       // [duration] wait, then go on
-	HTTPBefore FaultKind = "http-before" // [status 400..599] answer with that status, nothing booked
-	HTTPAfter  FaultKind = "http-after"  // [status 400..599] book, then answer with that status
-	HTMLBefore FaultKind = "html-before" // status 200 and a maintenance page, nothing booked
-	HTMLAfter  FaultKind = "html-after"  // book, then status 200 and a maintenance page
-	Truncate   FaultKind = "truncate"    // book; the answer ends in the middle, as if complete
-	Cut        FaultKind = "cut"         // book; the connection breaks in the middle of the answer
-	Oversize   FaultKind = "oversize"    // [bytes] book; the answer is padded with that many blanks
-	Identity   FaultKind = "identity"    // [1..4] book; the answer breaks that money identity by one fen
-	WrongSetl  FaultKind = "wrong-setl"  // book; the answer's medins_setl_id is another's
-	TextCode   FaultKind = "text-code"   // infcode as text, "0"
-	NullShares FaultKind = "null-shares" // book; the answer leaves psn_part_amt, hosp_part_amt and acct_mulaid_pay null, as refunds may
-	Sloppy     FaultKind = "sloppy"      // everything that a reader must put up with: numbers as text, "null", pdn_cash_pay, an object for a list of one
-	Refuse     FaultKind = "refuse"      // [message] infcode -1 with that message, nothing booked
-	Clock      FaultKind = "clock"       // [duration, may be negative] the answer's Date is off by that much
-)
-
-var faultKinds = []FaultKind{
-	DropBefore, DropAfter, HangBefore, HangAfter, Delay, HTTPBefore, HTTPAfter, HTMLBefore, HTMLAfter,
-	Truncate, Cut, Oversize, Identity, WrongSetl, TextCode, NullShares, Sloppy, Refuse, Clock,
-}
 
 // Always is the Count of a fault that stays until it is cleared.
 const Always = -1
@@ -57,7 +23,7 @@ type Fault struct {
 	Kind   FaultKind     //
 	Count  int           // how many requests it meets; 0 is 1, Always is all
 	For    time.Duration // Delay, Clock
-	Number int           // HTTPBefore, HTTPAfter, Oversize, Identity
+	Number int           // HTTPBefore, HTTPAfter, Oversize, Identity, Flap
 	Text   string        // Refuse
 }
 
@@ -71,7 +37,7 @@ func (f Fault) String() string {
 	switch f.Kind {
 	case Delay, Clock:
 		s += "=" + f.For.String()
-	case HTTPBefore, HTTPAfter, Oversize, Identity:
+	case HTTPBefore, HTTPAfter, Oversize, Identity, Flap:
 		s += "=" + strconv.Itoa(f.Number)
 	case Refuse:
 		s += "=" + f.Text
@@ -113,7 +79,7 @@ func ParseFault(s string) (Fault, error) {
 	switch f.Kind {
 	case Delay, Clock:
 		f.For, err = time.ParseDuration(value)
-	case HTTPBefore, HTTPAfter, Oversize, Identity:
+	case HTTPBefore, HTTPAfter, Oversize, Identity, Flap:
 		f.Number, err = strconv.Atoi(value)
 	case Refuse:
 		f.Text = value
@@ -155,29 +121,47 @@ func (f Fault) check() error {
 		if f.Number < 1 || f.Number > 4 {
 			return errors.New("the identities are 1 to 4")
 		}
+	case Flap:
+		if f.Number < 1 || f.Number > 1000 {
+			return errors.New("the line is up for 1 to 1000 requests")
+		}
 	case Refuse:
 		if f.Text == "" {
 			return errors.New("the centre needs words to refuse with")
 		}
+	case LostCard, UnknownPerson:
+		if f.Infno != "" && !asksFor(f.Infno, f.Kind) {
+			return fmt.Errorf("transaction %s names nobody by card", f.Infno)
+		}
 	default:
-		if !slices.Contains(faultKinds, f.Kind) {
-			return fmt.Errorf("kind is one of %v", faultKinds)
+		var kinds []FaultKind
+		for _, k := range FaultKinds() {
+			kinds = append(kinds, k.Kind)
+		}
+		if !slices.Contains(kinds, f.Kind) {
+			return fmt.Errorf("kind is one of %v", kinds)
 		}
 	}
 	return nil
 }
 
+// waiting is an ordered fault and how many requests have met it.
+type waiting struct {
+	Fault
+	met int
+}
+
 // faultList holds what is ordered and not yet met, and who hangs.
 type faultList struct {
 	mu      sync.Mutex
-	ordered []Fault
+	ordered []waiting
 	release chan struct{} // closed by Release
 	hanging int
-	waiting chan struct{} // closed and replaced whenever hanging changes
+	changed chan struct{} // closed and replaced whenever hanging changes
 }
 
 func newFaultList() *faultList {
-	return &faultList{release: make(chan struct{}), waiting: make(chan struct{})}
+	return &faultList{release: make(chan struct{}), changed: make(chan struct{})}
 }
 
 func (l *faultList) order(faults ...Fault) error {
@@ -192,7 +176,7 @@ func (l *faultList) order(faults ...Fault) error {
 		if f.Count == 0 {
 			f.Count = 1
 		}
-		l.ordered = append(l.ordered, f)
+		l.ordered = append(l.ordered, waiting{Fault: f})
 	}
 	return nil
 }
@@ -200,7 +184,11 @@ func (l *faultList) order(faults ...Fault) error {
 func (l *faultList) list() []Fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.ordered)
+	list := make([]Fault, 0, len(l.ordered))
+	for _, f := range l.ordered {
+		list = append(list, f.Fault)
+	}
+	return list
 }
 
 func (l *faultList) clear() {
@@ -220,8 +208,12 @@ func (l *faultList) take(infno string) met {
 	left := l.ordered[:0]
 	for _, f := range l.ordered {
 		_, already := m[f.Kind]
-		if !already && (f.Infno == "" || f.Infno == infno) {
-			m[f.Kind] = f
+		if !already && (f.Infno == infno || (f.Infno == "" && asksFor(infno, f.Kind))) {
+			m[f.Kind] = f.Fault
+			if f.Kind == Flap {
+				m.flap(f.met, f.Number)
+			}
+			f.met++
 			if f.Count > 0 {
 				f.Count--
 			}
@@ -277,8 +269,8 @@ func (l *faultList) hang(gone, stop <-chan struct{}) bool {
 // count changes the number of hanging requests and tells who waits for it.
 func (l *faultList) count(by int) {
 	l.hanging += by
-	close(l.waiting)
-	l.waiting = make(chan struct{})
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // hangs returns how many requests hang and a channel that is closed when that
@@ -286,76 +278,5 @@ func (l *faultList) count(by int) {
 func (l *faultList) hangs() (int, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hanging, l.waiting
-}
-
-// spoil changes an answer as ordered.
-func (m met) spoil(answer object) {
-	output, _ := answer["output"].(object)
-	info, _ := output["setlinfo"].(object)
-	if f, ok := m[Identity]; ok {
-		breakIdentity(f.Number, output, info)
-	}
-	if _, ok := m[WrongSetl]; ok && info != nil {
-		info["medins_setl_id"] = "H00000000000000000000000000000"
-	}
-	if _, ok := m[NullShares]; ok && info != nil {
-		for _, name := range []string{"psn_part_amt", "hosp_part_amt", "acct_mulaid_pay"} {
-			info[name] = nil
-		}
-	}
-	if _, ok := m[TextCode]; ok {
-		answer["infcode"] = fmt.Sprint(answer["infcode"])
-	}
-	if _, ok := m[Sloppy]; ok {
-		answer["infcode"] = fmt.Sprint(answer["infcode"])
-		answer["err_msg"] = "NULL"
-		answer["output"] = sloppy(answer["output"])
-	}
-}
-
-// breakIdentity adds one fen to a term that stands in that identity alone; in
-// the answer to 2204 the only identity is the fourth, of the first line.
-func breakIdentity(n int, output, info object) {
-	name := []string{"hosp_part_amt", "hifp_pay", "psn_cash_pay", "preselfpay_amt"}[n-1]
-	where := info
-	if lines, ok := output["result"].([]object); ok && len(lines) > 0 {
-		where, name = lines[0], "preselfpay_amt"
-	}
-	if v, ok := where[name].(json.Number); ok {
-		// The centre's own amounts parse.
-		amount, _ := parseDecimal(v.String(), 2)
-		where[name] = num(fen(amount) + 1)
-	}
-}
-
-// sloppy rewrites an output in the worst permitted way.
-func sloppy(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		return v.String()
-	case string:
-		if v == "" {
-			return "null"
-		}
-	case object:
-		w := object{}
-		for name, x := range v {
-			if name == "psn_cash_pay" {
-				name = "pdn_cash_pay"
-			}
-			w[name] = sloppy(x)
-		}
-		return w
-	case []object:
-		if len(v) == 1 {
-			return sloppy(v[0])
-		}
-		w := []any{}
-		for _, x := range v {
-			w = append(w, sloppy(x))
-		}
-		return w
-	}
-	return v
+	return l.hanging, l.changed
 }

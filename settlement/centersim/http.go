@@ -121,8 +121,8 @@ func (c *Center) serve(w http.ResponseWriter, r *http.Request, infno string) {
 		return
 	}
 	var output any
-	if f, ok := faults[Refuse]; ok && err == nil {
-		err = refuse("%s", f.Text)
+	if err == nil {
+		err = faults.ordered()
 	}
 	if err == nil {
 		output, err = c.execute(envelope)
@@ -263,7 +263,11 @@ func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, fau
 	if misanswer(w, faults, HTTPAfter, HTMLAfter) {
 		return
 	}
-	faults.spoil(answer)
+	before := ""
+	if _, ok := faults[DuplicateSetl]; ok {
+		before = c.settledBefore(answer)
+	}
+	faults.spoil(answer, before)
 	b, err := json.Marshal(answer)
 	if err == nil {
 		b, err = c.gateway.seal(b)
@@ -275,10 +279,18 @@ func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, fau
 	}
 	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	if f, ok := answer["output"].(fileContent); ok {
+		if _, foreign := faults[ForeignMsgID]; foreign {
+			if f, err = foreignFile(f); err != nil {
+				c.config.Logf("%s: %v", printable(infno), err)
+			}
+		}
 		// 9102 answers with the file itself, and with an envelope only when it refuses.
 		b = f.content
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.name}))
+	}
+	if _, ok := faults[BrokenJSON]; ok {
+		b = misquote(b)
 	}
 	if _, ok := faults[Truncate]; ok {
 		b = b[:len(b)/2]
@@ -300,6 +312,24 @@ func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, fau
 		b = b[len(b)-1:]
 	}
 	w.Write(b)
+}
+
+// settledBefore is the setl_id of the settlement that was booked before the one
+// which an answer is about, "" if there is none.
+func (c *Center) settledBefore(answer object) string {
+	output, _ := answer["output"].(object)
+	info, _ := output["setlinfo"].(object)
+	id, _ := info["setl_id"].(string)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := ""
+	for _, t := range c.state.settlements {
+		if t.SetlID == id {
+			return before
+		}
+		before = t.SetlID
+	}
+	return ""
 }
 
 // local lets only callers on this machine in, and no web page: pages of other
