@@ -46,7 +46,10 @@ func (j *Journal) Decide(ctx context.Context, id int64, c Conclusion, who, reaso
 	case err != nil:
 	case c.Outcome == Refused && c.SetlID == "" && c.Booked == nil:
 	case c.Outcome == Done && c.SetlID != "" && len(c.SetlID) <= 30 && c.Booked != nil:
-		b := c.Booked
+		b := *c.Booked
+		if b.Total < 0 { // of an entry that takes another back
+			b = Amounts{-b.Total, -b.Fund, -b.Account, -b.Cash}
+		}
 		if b.Total <= 0 || b.Fund < 0 || b.Account < 0 || b.Cash < 0 || b.Fund > b.Total || b.Account > b.Total || b.Cash > b.Total {
 			err = fmt.Errorf("the amounts booked: %w", ErrDecision)
 		}

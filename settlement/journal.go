@@ -25,6 +25,8 @@ var (
 	ErrSettled            = fault.New(fault.VisitState, "the visit is settled")
 	ErrEntryUnknown       = fault.New(fault.EntryUnknown, "no such journal entry")
 	ErrEntryClosed        = fault.New(fault.VisitState, "the journal entry is closed")
+	ErrRefunded           = fault.New(fault.VisitState, "the settlement was taken back")
+	ErrNotRefundable      = fault.New(fault.VisitState, "the journal entry is not one that can be taken back")
 )
 
 // A Journal is the truth about every transaction that books: an entry is on
@@ -86,6 +88,8 @@ type Entry struct {
 	Fault                      fault.Code // why it is not done
 	Message                    string     // upstream's words, for a person
 	Note                       string     // ours
+	Undoes                     int64      // the entry that this one takes back (2208, 2305, 2103, 2601), or 0
+	ReversedBy                 int64      // the entry, done, that took this one back, or 0
 	RequestSHA256              [32]byte
 	Request, Answer            []byte // only from Get
 }
@@ -110,7 +114,8 @@ type Filter struct {
 
 const columns = `id, visit, infno, msgid, opened_at, coalesce(closed_at, 0), outcome,
 	total, fund, account, cash, agreed_total, agreed_fund, agreed_account, agreed_cash,
-	setl_id, mdtrt_id, psn_no, holder, fault, message, note, request_sha256`
+	setl_id, mdtrt_id, psn_no, holder, fault, message, note,
+	coalesce(undoes, 0), coalesce(reversed_by, 0), request_sha256`
 
 // List returns entries, the latest first unless told otherwise, without request
 // and answer.
@@ -180,11 +185,12 @@ func (j *Journal) Get(ctx context.Context, id int64) (Entry, error) {
 	return e, nil
 }
 
-// Unresolved returns a visit's entry that is intended or unknown; ok is false
-// where there is none.
+// Unresolved returns a visit's entry that is intended or unknown, first the
+// settlement itself and then what takes one back; ok is false where there is
+// none.
 func (j *Journal) Unresolved(ctx context.Context, visit string) (e Entry, ok bool, err error) {
 	e, err = j.scan(j.read.QueryRowContext(ctx, `SELECT `+columns+` FROM entry
-		WHERE visit = ? AND outcome IN ('intended', 'unknown')`, visit))
+		WHERE visit = ? AND outcome IN ('intended', 'unknown') ORDER BY coalesce(undoes, 0) LIMIT 1`, visit))
 	if errors.Is(err, ErrEntryUnknown) {
 		return Entry{}, false, nil
 	}
@@ -212,7 +218,8 @@ func (j *Journal) scan(row interface{ Scan(...any) error }, more ...any) (Entry,
 	var sum, psnNo []byte
 	err := row.Scan(append([]any{&e.ID, &e.Visit, &e.Infno, &e.MsgID, &opened, &closed, &e.Outcome,
 		&e.Total, &e.Fund, &e.Account, &e.Cash, &e.Agreed.Total, &e.Agreed.Fund, &e.Agreed.Account, &e.Agreed.Cash,
-		&e.SetlID, &e.MdtrtID, &psnNo, &e.Holder, &e.Fault, &e.Message, &e.Note, &sum}, more...)...)
+		&e.SetlID, &e.MdtrtID, &psnNo, &e.Holder, &e.Fault, &e.Message, &e.Note,
+		&e.Undoes, &e.ReversedBy, &sum}, more...)...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Entry{}, ErrEntryUnknown

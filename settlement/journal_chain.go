@@ -51,6 +51,7 @@ type sent struct {
 	holder                     string
 	sum                        []byte
 	request                    []byte // sealed
+	undoes                     int64
 }
 
 // born is the state that every entry begins with.
@@ -66,6 +67,10 @@ func digest(id int64, s *sent, st state) []byte {
 		h.text("sent", s.visit, s.infno, s.msgid, s.day, s.mdtrtID, s.holder)
 		h.blob(s.psnNo, s.sum, s.request)
 		h.number(s.opened, s.total, s.fund, s.account, s.cash)
+		if s.undoes != 0 { // without it the digest is that of journals before version 3
+			h.text("undoes")
+			h.number(s.undoes)
+		}
 	}
 	h.text("state", string(st.outcome), st.setlID, st.fault, st.message, st.note)
 	h.number(id, st.closed, st.total, st.fund, st.account, st.cash, st.reversedBy)
@@ -259,7 +264,7 @@ func links(ctx context.Context, tx *sql.Tx, key *journalKey, after int64, hash [
 // first and latest links.
 func entries(ctx context.Context, tx *sql.Tx, after int64, each func(id, last int64) error) error {
 	query := `SELECT e.id, e.visit, e.infno, e.msgid, e.day, e.opened_at, e.agreed_total, e.agreed_fund, e.agreed_account, e.agreed_cash,
-		e.mdtrt_id, e.psn_no, e.holder, e.request_sha256, e.request,
+		e.mdtrt_id, e.psn_no, e.holder, e.request_sha256, e.request, coalesce(e.undoes, 0),
 		coalesce(e.closed_at, 0), e.outcome, e.total, e.fund, e.account, e.cash, e.setl_id, e.fault, e.message, e.note, coalesce(e.reversed_by, 0), e.answer,
 		e.born, e.seq, b.entry, b.kind, b.digest, l.entry, l.digest
 		FROM entry e LEFT JOIN chain b ON b.seq = e.born LEFT JOIN chain l ON l.seq = e.seq`
@@ -281,7 +286,7 @@ func entries(ctx context.Context, tx *sql.Tx, after int64, each func(id, last in
 		var kind sql.NullString
 		var bornDigest, lastDigest []byte
 		if err := rows.Scan(&s.id, &s.visit, &s.infno, &s.msgid, &s.day, &s.opened, &s.total, &s.fund, &s.account, &s.cash,
-			&s.mdtrtID, &s.psnNo, &s.holder, &s.sum, &s.request,
+			&s.mdtrtID, &s.psnNo, &s.holder, &s.sum, &s.request, &s.undoes,
 			&st.closed, &st.outcome, &st.total, &st.fund, &st.account, &st.cash, &st.setlID, &st.fault, &st.message, &st.note, &st.reversedBy, &st.answer,
 			&born, &last, &bornEntry, &kind, &bornDigest, &lastEntry, &lastDigest); err != nil {
 			return unavailable(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 )
 
 // migrate brings a journal of version 1, which had everything in the clear and
@@ -47,28 +48,70 @@ func (j *Journal) migrate(ctx context.Context) (err error) {
 	return nil
 }
 
-func (b *batch) rebuild(ctx context.Context) error {
-	var drop []string
-	rows, err := b.tx.QueryContext(ctx, `SELECT 'DROP ' || type || ' ' || name FROM sqlite_schema
-		WHERE type IN ('trigger', 'index') AND sql IS NOT NULL`)
+// extend brings a journal of version 2, which could take nothing back, to this
+// version. Its rows stay as they are.
+func (j *Journal) extend(ctx context.Context) error {
+	tx, err := j.write.BeginTx(ctx, nil)
 	if err != nil {
 		return unavailable(err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	b := &batch{j: j, tx: tx}
+	statements, err := b.dropping(ctx, "trigger")
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	statements = append(statements, `ALTER TABLE entry ADD COLUMN undoes INTEGER REFERENCES entry (id)`)
+	for _, index := range []string{"entry_unresolved", "entry_standing", "entry_mdtrt", "entry_undoing"} {
+		_, definition, found := strings.Cut(schema, "CREATE UNIQUE INDEX "+index+" ")
+		definition, _, ended := strings.Cut(definition, ";")
+		if !found || !ended {
+			return fmt.Errorf("migrate: no index %s in this version: %w", index, ErrJournalForeign)
+		}
+		statements = append(statements, "DROP INDEX IF EXISTS "+index, "CREATE UNIQUE INDEX "+index+" "+definition)
+	}
+	for _, statement := range append(statements, work, triggers, fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion)) {
+		if err := b.exec(ctx, statement); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// dropping returns the statements that drop the schema's own objects of some
+// types, such as triggers.
+func (b *batch) dropping(ctx context.Context, types string) (drop []string, err error) {
+	rows, err := b.tx.QueryContext(ctx, `SELECT 'DROP ' || type || ' ' || name FROM sqlite_schema
+		WHERE instr(?1, type) > 0 AND sql IS NOT NULL`, types)
+	if err != nil {
+		return nil, unavailable(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var statement string
 		if err := rows.Scan(&statement); err != nil {
-			return unavailable(err)
+			return nil, unavailable(err)
 		}
 		drop = append(drop, statement)
 	}
 	if err := rows.Err(); err != nil {
-		return unavailable(err)
+		return nil, unavailable(err)
+	}
+	return drop, nil
+}
+
+func (b *batch) rebuild(ctx context.Context) error {
+	drop, err := b.dropping(ctx, "trigger index")
+	if err != nil {
+		return err
 	}
 	for _, table := range []string{"entry", "visit", "mark", "sign_in"} {
 		drop = append(drop, "ALTER TABLE "+table+" RENAME TO "+table+"_1")
 	}
-	for _, statement := range append(drop, schema,
+	for _, statement := range append(drop, schema, work,
 		`INSERT INTO mark SELECT * FROM mark_1`, `INSERT INTO sign_in SELECT * FROM sign_in_1`) {
 		if err := b.exec(ctx, statement); err != nil {
 			return err

@@ -20,18 +20,20 @@ import (
 	"onecard/fault"
 )
 
-// The tables and, apart, what makes them refuse: a migration copies old rows in
-// between.
+// The tables, those that came later, and what makes them refuse: a migration
+// copies old rows before the last.
 var (
 	//go:embed schema.sql
 	schema string
+	//go:embed work.sql
+	work string
 	//go:embed triggers.sql
 	triggers string
 )
 
 const (
 	applicationID = 0x4F4E4543 // "ONEC", in the header of every journal
-	schemaVersion = 2
+	schemaVersion = 3
 
 	// quickCheckLimit is the size up to which the whole file is checked when it
 	// is opened; a check reads all of it, and a daemon must start in seconds.
@@ -174,10 +176,14 @@ func (j *Journal) open(accepted *Decision) error {
 			return err
 		}
 	}
-	if version == 1 {
-		if err := j.migrate(ctx); err != nil {
-			return err
-		}
+	switch version {
+	case 1:
+		err = j.migrate(ctx)
+	case 2:
+		err = j.extend(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	if err := j.unlock(ctx); err != nil {
 		return err
@@ -409,8 +415,8 @@ func create(ctx context.Context, path string, key *journalKey) (err error) {
 		return unavailable(err)
 	}
 	db.SetMaxOpenConns(1)
-	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; BEGIN; %s; %s; INSERT INTO mark VALUES ('key', %d); COMMIT;",
-		applicationID, schemaVersion, schema, triggers, key.id))
+	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; BEGIN; %s; %s; %s; INSERT INTO mark VALUES ('key', %d); COMMIT;",
+		applicationID, schemaVersion, schema, work, triggers, key.id))
 	if err = errors.Join(err, db.Close()); err != nil {
 		return unavailable(err)
 	}

@@ -13,14 +13,20 @@ import (
 const (
 	insertEntry = `INSERT INTO entry (visit, infno, msgid, day, opened_at, outcome,
 		agreed_total, agreed_fund, agreed_account, agreed_cash, total, fund, account, cash,
-		mdtrt_id, psn_no, holder, request_sha256, request, born, seq, id)
-		VALUES (?1, ?2, ?3, ?4, ?5, 'intended', ?6, ?7, ?8, ?9, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15, ?16)`
+		mdtrt_id, psn_no, holder, request_sha256, request, born, seq, id, undoes)
+		VALUES (?1, ?2, ?3, ?4, ?5, 'intended', ?6, ?7, ?8, ?9, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15, ?16, ?17)`
 
-	readEntry = `SELECT msgid, seq, outcome, total, fund, account, cash, setl_id, coalesce(reversed_by, 0), answer
+	readEntry = `SELECT msgid, seq, outcome, total, fund, account, cash, setl_id, coalesce(reversed_by, 0), answer, coalesce(undoes, 0)
 		FROM entry WHERE id = ?1`
 
 	updateEntry = `UPDATE entry SET outcome = ?2, closed_at = ?3, total = ?4, fund = ?5, account = ?6, cash = ?7,
 		setl_id = ?8, fault = ?9, message = ?10, note = ?11, answer = ?12, seq = ?13
+		WHERE id = ?1`
+
+	readUndone = `SELECT seq, outcome, coalesce(closed_at, 0), total, fund, account, cash, setl_id, fault, message, note, coalesce(reversed_by, 0), answer
+		FROM entry WHERE id = ?1`
+
+	updateUndone = `UPDATE entry SET outcome = ?2, closed_at = ?3, fault = ?4, message = ?5, note = ?6, reversed_by = ?7, seq = ?8
 		WHERE id = ?1`
 
 	insertLink = `INSERT INTO chain (seq, entry, prev, kind, digest, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`
@@ -193,11 +199,19 @@ func (b *batch) link(ctx context.Context, l link) error {
 
 func (b *batch) broken(err error) error { return fmt.Errorf("chain: %w", unavailable(err)) }
 
+// infnoReversal is 2601: it takes back a transaction of which nobody knows the
+// outcome.
+const infnoReversal = "2601"
+
 // Intend writes an entry down, durably, before its request is sent: Visit,
-// Infno, MsgID, Agreed, MdtrtID, PsnNo, Holder and Request of e. It refuses a
-// visit that has a transaction on its way (ErrInProgress), in doubt
+// Infno, MsgID, Agreed, MdtrtID, PsnNo, Holder, Undoes and Request of e. It
+// refuses a visit that has a transaction on its way (ErrInProgress), in doubt
 // (ErrUnknownUnresolved) or settled already (ErrSettled), and everything while
 // the disk does (ErrJournalUnavailable): then nothing may be sent.
+//
+// What takes another entry back names it in Undoes: one of the same visit that
+// is done and stands (otherwise ErrRefunded or ErrNotRefundable), or, for 2601
+// alone, unknown.
 func (j *Journal) Intend(ctx context.Context, e Entry) (id int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("intend: %w", err)
@@ -209,7 +223,7 @@ func (j *Journal) Intend(ctx context.Context, e Entry) (id int64, err error) {
 		visit: e.Visit, infno: e.Infno, msgid: e.MsgID, day: FormatDate(now), opened: now.UnixMilli(),
 		total: int64(a.Total), fund: int64(a.Fund), account: int64(a.Account), cash: int64(a.Cash),
 		mdtrtID: e.MdtrtID, psnNo: j.key.seal("psn_no", e.MsgID, []byte(e.PsnNo)), holder: e.Holder,
-		sum: sum[:], request: j.key.seal("request", e.MsgID, e.Request),
+		sum: sum[:], request: j.key.seal("request", e.MsgID, e.Request), undoes: e.Undoes,
 	}
 	err = j.commit(ctx, func(ctx context.Context, b *batch) error {
 		s.id = 0 // of a transaction that was rolled back
@@ -228,8 +242,15 @@ func (b *batch) intend(ctx context.Context, s *sent) error {
 	if s.id != 0 {
 		number = s.id
 	}
+	var undoes any
+	if s.undoes != 0 {
+		if err := b.undoable(ctx, s); err != nil {
+			return err
+		}
+		undoes = s.undoes
+	}
 	result, err := b.statement(ctx, b.j.insert).ExecContext(ctx, s.visit, s.infno, s.msgid, s.day, s.opened,
-		s.total, s.fund, s.account, s.cash, s.mdtrtID, s.psnNo, s.holder, s.sum, s.request, seq, number)
+		s.total, s.fund, s.account, s.cash, s.mdtrtID, s.psnNo, s.holder, s.sum, s.request, seq, number, undoes)
 	if err != nil {
 		if !unique(err) {
 			return unavailable(err)
@@ -245,13 +266,39 @@ func (b *batch) intend(ctx context.Context, s *sent) error {
 	return b.link(ctx, link{seq: seq, entry: s.id, kind: linkIntended, digest: digest(s.id, s, s.born())})
 }
 
+// undoable refuses what does not take back an entry that stands.
+func (b *batch) undoable(ctx context.Context, s *sent) error {
+	var visit string
+	var outcome Outcome
+	var undoes, reversedBy int64
+	err := b.tx.QueryRowContext(ctx, `SELECT visit, outcome, coalesce(undoes, 0), coalesce(reversed_by, 0) FROM entry WHERE id = ?1`, s.undoes).
+		Scan(&visit, &outcome, &undoes, &reversedBy)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrEntryUnknown
+	case err != nil:
+		return unavailable(err)
+	case visit != s.visit || undoes != 0:
+		return ErrNotRefundable
+	case reversedBy != 0:
+		return ErrRefunded
+	case s.infno == infnoReversal && outcome == Unknown, s.infno != infnoReversal && outcome == Done:
+		return nil
+	case outcome == Unknown:
+		return ErrUnknownUnresolved
+	case outcome == Intended:
+		return ErrInProgress
+	}
+	return ErrNotRefundable
+}
+
 // taken says which entry stands in the way of s.
 func (b *batch) taken(ctx context.Context, s *sent) error {
 	var outcome Outcome
 	err := b.tx.QueryRowContext(ctx, `SELECT outcome FROM entry
 		WHERE visit = ?1 AND outcome IN ('intended', 'unknown')
 		   OR mdtrt_id = ?2 AND mdtrt_id <> '' AND outcome IN ('intended', 'unknown')
-		   OR visit = ?1 AND infno = ?3 AND outcome = 'done' AND reversed_by IS NULL
+		   OR visit = ?1 AND infno = ?3 AND outcome = 'done' AND reversed_by IS NULL AND undoes IS NULL
 		ORDER BY outcome = 'unknown' DESC, outcome = 'intended' DESC LIMIT 1`,
 		s.visit, s.mdtrtID, s.infno).Scan(&outcome)
 	switch {
@@ -288,7 +335,8 @@ type conclusion struct {
 const maxAnswer = 1 << 20
 
 // Conclude closes an entry that is intended, or decides one that is unknown. It
-// cannot be cancelled. Where the disk refuses, the conclusion is kept in
+// cannot be cancelled. An entry that takes another back and is done marks that
+// one ReversedBy in the same commit; what was unknown is refused then. Where the disk refuses, the conclusion is kept in
 // memory and tried again before every later write, and the error wraps
 // ErrJournalUnavailable: until then the entry stays as it is, and after a
 // restart it is unknown.
@@ -317,9 +365,9 @@ func (j *Journal) Conclude(ctx context.Context, id int64, c Conclusion) error {
 func (b *batch) conclude(ctx context.Context, d conclusion, by *Decision) error {
 	var st state
 	var msgid string
-	var prev int64
+	var prev, undoes int64
 	err := b.statement(ctx, b.j.readOne).QueryRowContext(ctx, d.id).Scan(&msgid, &prev, &st.outcome,
-		&st.total, &st.fund, &st.account, &st.cash, &st.setlID, &st.reversedBy, &st.answer)
+		&st.total, &st.fund, &st.account, &st.cash, &st.setlID, &st.reversedBy, &st.answer, &undoes)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrEntryUnknown
@@ -331,6 +379,9 @@ func (b *batch) conclude(ctx context.Context, d conclusion, by *Decision) error 
 		return ErrInProgress
 	}
 	c := d.c
+	if by != nil && c.Booked != nil && (c.Booked.Total < 0) != (undoes != 0) {
+		return fmt.Errorf("the sign of the amounts booked: %w", ErrDecision)
+	}
 	st.closed, st.outcome, st.fault, st.message, st.note = d.at, c.Outcome, string(c.Fault), c.Message, c.Note
 	if c.Booked != nil {
 		st.total, st.fund, st.account, st.cash = int64(c.Booked.Total), int64(c.Booked.Fund), int64(c.Booked.Account), int64(c.Booked.Cash)
@@ -354,7 +405,34 @@ func (b *batch) conclude(ctx context.Context, d conclusion, by *Decision) error 
 	if by != nil {
 		kind = linkDecided
 	}
-	return b.link(ctx, link{seq: seq, entry: d.id, prev: prev, kind: kind, digest: digest(d.id, nil, st), decision: by})
+	if err := b.link(ctx, link{seq: seq, entry: d.id, prev: prev, kind: kind, digest: digest(d.id, nil, st), decision: by}); err != nil {
+		return err
+	}
+	if undoes == 0 || st.outcome != Done {
+		return nil
+	}
+	return b.undone(ctx, undoes, d)
+}
+
+// undone marks an entry as taken back by the one just concluded. One that was
+// in doubt is thereby known to stand no more.
+func (b *batch) undone(ctx context.Context, id int64, by conclusion) error {
+	var st state
+	var prev int64
+	err := b.tx.QueryRowContext(ctx, readUndone, id).Scan(&prev, &st.outcome, &st.closed, &st.total, &st.fund, &st.account, &st.cash,
+		&st.setlID, &st.fault, &st.message, &st.note, &st.reversedBy, &st.answer)
+	if err != nil {
+		return b.broken(err)
+	}
+	st.reversedBy = by.id
+	if st.outcome == Unknown {
+		st.outcome, st.closed, st.note = Refused, by.at, "taken back by "+infnoReversal
+	}
+	seq := b.seq + 1
+	if _, err := b.tx.ExecContext(ctx, updateUndone, id, string(st.outcome), st.closed, st.fault, st.message, st.note, st.reversedBy, seq); err != nil {
+		return b.broken(err)
+	}
+	return b.link(ctx, link{seq: seq, entry: id, prev: prev, kind: linkConcluded, digest: digest(id, nil, st)})
 }
 
 // flush writes conclusions that the disk refused earlier. Only who leads a

@@ -1,4 +1,4 @@
--- The journal's tables, version 2. What must never happen is refused here and
+-- The journal's tables, version 3. What must never happen is refused here and
 -- in triggers.sql, whatever program writes. Entries are never deleted, so their
 -- numbers are never used again. Every index costs a page in each fsynced commit.
 -- "Sealed" is AES-256-GCM with the key of journal.key: nonce, text, tag.
@@ -38,16 +38,21 @@ CREATE TABLE entry (
   answer         BLOB,                                   -- sealed
   born           INTEGER NOT NULL,                       -- the chain's link of the intention
   seq            INTEGER NOT NULL,                       -- the chain's latest link
+  undoes         INTEGER REFERENCES entry (id),          -- what this one takes back
   CHECK ((outcome = 'intended') = (closed_at IS NULL)),
   CHECK (outcome <> 'done' OR setl_id <> '')
 ) STRICT;
 
--- A visit has one call on its way or in doubt, and one settlement that stands.
-CREATE UNIQUE INDEX entry_unresolved ON entry (visit) WHERE outcome IN ('intended', 'unknown');
+-- A visit has one settlement on its way or in doubt, and one that stands.
+CREATE UNIQUE INDEX entry_unresolved ON entry (visit, coalesce(undoes, 0)) WHERE outcome IN ('intended', 'unknown');
 CREATE UNIQUE INDEX entry_standing ON entry (visit, infno)
-  WHERE outcome IN ('intended', 'unknown', 'done') AND reversed_by IS NULL;
+  WHERE outcome IN ('intended', 'unknown', 'done') AND reversed_by IS NULL AND undoes IS NULL;
 -- The same visit upstream, whatever number the terminal gave it.
-CREATE UNIQUE INDEX entry_mdtrt ON entry (mdtrt_id) WHERE outcome IN ('intended', 'unknown') AND mdtrt_id <> '';
+CREATE UNIQUE INDEX entry_mdtrt ON entry (mdtrt_id)
+  WHERE outcome IN ('intended', 'unknown') AND mdtrt_id <> '' AND undoes IS NULL;
+-- What is taken back is taken back once.
+CREATE UNIQUE INDEX entry_undoing ON entry (undoes)
+  WHERE outcome IN ('intended', 'unknown', 'done') AND undoes IS NOT NULL;
 CREATE INDEX entry_day ON entry (day, id);
 
 CREATE TABLE visit (

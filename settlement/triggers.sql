@@ -7,7 +7,7 @@ CREATE TRIGGER entry_stays BEFORE DELETE ON entry
 BEGIN SELECT RAISE(ABORT, 'an entry is never deleted'); END;
 
 CREATE TRIGGER entry_forward BEFORE UPDATE OF outcome ON entry
-WHEN NOT (OLD.outcome = 'intended' AND NEW.outcome IN ('done', 'refused', 'unknown')
+WHEN OLD.outcome <> NEW.outcome AND NOT (OLD.outcome = 'intended' AND NEW.outcome IN ('done', 'refused', 'unknown')
        OR OLD.outcome = 'unknown' AND NEW.outcome IN ('done', 'refused', 'unknown'))
 BEGIN SELECT RAISE(ABORT, 'an outcome never goes back'); END;
 
@@ -24,6 +24,7 @@ WHEN OLD.id <> NEW.id OR OLD.visit <> NEW.visit OR OLD.infno <> NEW.infno OR OLD
   OR OLD.agreed_total <> NEW.agreed_total OR OLD.agreed_fund <> NEW.agreed_fund
   OR OLD.agreed_account <> NEW.agreed_account OR OLD.agreed_cash <> NEW.agreed_cash
   OR OLD.mdtrt_id <> NEW.mdtrt_id OR OLD.psn_no <> NEW.psn_no OR OLD.holder <> NEW.holder OR OLD.born <> NEW.born
+  OR OLD.undoes IS NOT NEW.undoes
   OR OLD.request_sha256 <> NEW.request_sha256 OR OLD.request <> NEW.request
 BEGIN SELECT RAISE(ABORT, 'what was sent does not change'); END;
 
