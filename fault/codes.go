@@ -12,6 +12,11 @@ const (
 	CardJam               Code = "OC-1012" // A card is stuck in the card unit.
 	HopperEmpty           Code = "OC-1013" // The hopper of the card unit is empty.
 	BinFull               Code = "OC-1014" // The reject bin of the card unit is full.
+	HopperLow             Code = "OC-1015" // The hopper of the card unit is almost empty.
+	NoCardUnit            Code = "OC-1016" // This reader cannot move cards.
+	CardUnitPowerLost     Code = "OC-1017" // The card unit lost its power with a card inside; the card was connected anew.
+	CardCaptured          Code = "OC-1018" // A card was captured into the reject bin.
+	CaptureUnrecorded     Code = "OC-1019" // A captured card could not be recorded.
 	NoCard                Code = "OC-1101" // There is no card in the reader.
 	CardMute              Code = "OC-1102" // The card does not answer; it may be upside down or damaged.
 	CardRemoved           Code = "OC-1103" // The card was taken out during the operation.

@@ -187,12 +187,16 @@ type SlotState struct {
 	// also where a card was swapped between two looks. 0 while no card is
 	// present.
 	Insertion uint64
+	// Unit is what the motorised unit around the slot holds, nil for every other
+	// reader. It is never changed in place.
+	Unit *UnitState
 }
 
 // Equal reports whether nothing differs.
 func (s SlotState) Equal(o SlotState) bool {
 	return s.Slot == o.Slot && s.Kind == o.Kind && s.Insertion == o.Insertion && bytes.Equal(s.ATR, o.ATR) &&
-		s.Present == o.Present && s.Mute == o.Mute && s.InUse == o.InUse && s.Exclusive == o.Exclusive && s.Stuck == o.Stuck
+		s.Present == o.Present && s.Mute == o.Mute && s.InUse == o.InUse && s.Exclusive == o.Exclusive && s.Stuck == o.Stuck &&
+		s.Unit.Equal(o.Unit)
 }
 
 // A Snapshot is all of a driver's slots at one moment, sorted by name.

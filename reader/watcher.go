@@ -20,7 +20,7 @@ const (
 	SlotRemoved                  // a reader is gone
 	CardInserted                 // a card is in the slot, mute or not
 	CardRemoved                  // the slot is empty
-	SlotChanged                  // InUse, Exclusive, Stuck, Mute or the ATR changed; the card is the same
+	SlotChanged                  // InUse, Exclusive, Stuck, Mute, the ATR or the unit changed; the card is the same
 	ServiceUp                    // the driver's service runs
 	ServiceDown                  // the driver's service does not run: Err says why
 )

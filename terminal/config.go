@@ -84,10 +84,14 @@ type ReaderConfig struct {
 	Unit string `toml:"unit"`
 	// CaptureAfter is how long a card may be left at the unit's mouth before it is
 	// captured.
-	CaptureAfter Duration `toml:"capture_after"`
+	CaptureAfter Patience `toml:"capture_after"`
 	// ReturnAfter is how long a card may be in the unit, unused, before it is
 	// returned.
-	ReturnAfter Duration `toml:"return_after"`
+	ReturnAfter Patience `toml:"return_after"`
+	// ReturnAfterVisit returns the card when its visit was settled or given up.
+	ReturnAfterVisit bool `toml:"return_after_visit"`
+	// Hopper says that the unit has a hopper with new cards.
+	Hopper bool `toml:"hopper"`
 }
 
 // NoImage is the image of a virtual reader without a card.

@@ -11,9 +11,33 @@ import (
 const (
 	defaultUnit         = "crt571"
 	defaultUnitBaud     = 9600
-	defaultCaptureAfter = Duration(time.Minute)
-	defaultReturnAfter  = Duration(2 * time.Minute)
+	defaultCaptureAfter = Patience(time.Minute)
+	defaultReturnAfter  = Patience(2 * time.Minute)
 )
+
+// Patience is how long a card unit waits before it does something by itself. It is
+// written as a [Duration], or as "never".
+type Patience time.Duration
+
+// Never is a patience without end.
+const Never Patience = -1
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Patience) UnmarshalText(text []byte) error {
+	if string(text) == "never" {
+		*p = Never
+		return nil
+	}
+	var d Duration
+	if err := d.UnmarshalText(text); err != nil {
+		return err
+	}
+	*p = Patience(d)
+	return nil
+}
+
+// Duration returns the patience, 0 for one without end.
+func (p Patience) Duration() time.Duration { return max(0, time.Duration(p)) }
 
 // checkUnit checks and completes what a motorised card unit is configured with.
 func (r *ReaderConfig) checkUnit(key string) error {
@@ -26,6 +50,10 @@ func (r *ReaderConfig) checkUnit(key string) error {
 			return wrong("capture_after", "only a card unit, kind transport, captures cards")
 		case r.ReturnAfter != 0:
 			return wrong("return_after", "only a card unit, kind transport, returns cards")
+		case r.ReturnAfterVisit:
+			return wrong("return_after_visit", "only a card unit, kind transport, returns cards")
+		case r.Hopper:
+			return wrong("hopper", "only a card unit, kind transport, has one")
 		}
 		return nil
 	}

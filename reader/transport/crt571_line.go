@@ -275,5 +275,5 @@ func parseStatus(st []byte) (Status, error) {
 	if st[0] < '0' || st[0] > '2' || st[1] < '0' || st[1] > '2' || st[2] < '0' || st[2] > '1' {
 		return Status{}, fmt.Errorf("%w: status %X", reader.ErrFault, st[:3])
 	}
-	return Status{Card: Position(st[0] - '0'), Hopper: Level(st[1] - '0'), BinFull: st[2] == '1'}, nil
+	return Status{Card: reader.Position(st[0] - '0'), Hopper: reader.Level(st[1] - '0'), BinFull: st[2] == '1'}, nil
 }

@@ -32,7 +32,12 @@ type Config struct {
 	// ReturnAfter is how long a card may be inside, with no session open, before it
 	// is returned; 0 keeps it.
 	ReturnAfter time.Duration
-	// Record is told of every captured card; may be nil. Where it fails the card is
+	// Hopper says that the unit has a hopper, so that an empty one counts.
+	Hopper bool
+	// Recorded returns what the unit of this number counted in its bin when a
+	// capture was recorded last; known is false where none was. May be nil.
+	Recorded func(serial string) (inBin int, known bool, err error)
+	// Record is told of every captured card, and when the bin was emptied; may be nil. Where it fails the card is
 	// in the bin all the same, and Problem is told.
 	Record func(Capture) error
 	// Problem is told what goes wrong where no caller waits for it, and nil when it
@@ -55,7 +60,9 @@ type Driver struct {
 	down      chan struct{} // closed while there is no unit
 	insertion uint64
 	status    Status
-	problem   string
+	inBin     int // -1: the unit does not say
+	problem   error
+	incident  reader.Incident
 }
 
 // slot is one place of a chip. The driver's mu guards it.
@@ -88,13 +95,16 @@ func New(cfg Config) *Driver {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Recorded == nil {
+		cfg.Recorded = func(string) (int, bool, error) { return 0, false, nil }
+	}
 	if cfg.Record == nil {
 		cfg.Record = func(Capture) error { return nil }
 	}
 	if cfg.Problem == nil {
 		cfg.Problem = func(error) {}
 	}
-	d := &Driver{cfg: cfg, requests: make(chan request), changed: make(chan struct{}), down: make(chan struct{})}
+	d := &Driver{cfg: cfg, requests: make(chan request), inBin: -1, changed: make(chan struct{}), down: make(chan struct{})}
 	close(d.down)
 	return d
 }
@@ -119,8 +129,9 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 		if ctx.Err() != nil {
 			return nil
 		}
-		p.give()
 		d.tell(err)
+		d.refusing(err)
+		p.give()
 		if d.cfg.Now().Sub(began) > longest {
 			pause = shortest
 		}
@@ -135,18 +146,56 @@ func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error 
 	}
 }
 
-// tell tells a problem once.
-func (d *Driver) tell(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
+// refusing keeps the slot of a unit that answers and says that it cannot work, so
+// that what is wrong with it is seen. It is empty: nothing can be opened.
+func (d *Driver) refusing(err error) {
+	if err == nil || !refused(err) || errors.Is(err, ErrNotInitialised) {
+		return
 	}
 	d.mu.Lock()
-	news := text != d.problem
-	d.problem = text
+	defer d.mu.Unlock()
+	d.slots = []*slot{{name: d.cfg.Name + userSuffix, chip: UserChip, links: make(map[*link]bool)}}
+}
+
+// tell tells a problem once, and shows it.
+func (d *Driver) tell(err error) {
+	d.mu.Lock()
+	news := what(err) != what(d.problem)
+	if news {
+		d.problem = err
+		d.wake()
+	}
 	d.mu.Unlock()
 	if news {
 		d.cfg.Problem(err)
+	}
+}
+
+// what tells problems apart: by the unit's own code, whatever was being done.
+func what(err error) string {
+	var e *Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &e):
+		return e.Error()
+	}
+	return err.Error()
+}
+
+// happened shows what a person should know although it is over.
+func (d *Driver) happened(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.incident = reader.Incident{Time: d.cfg.Now(), Err: err}
+	d.wake()
+}
+
+// unitState is what the unit holds. The caller holds mu.
+func (d *Driver) unitState() *reader.UnitState {
+	return &reader.UnitState{
+		Name: d.cfg.Name, Card: d.status.Card, Hopper: d.status.Hopper, BinFull: d.status.BinFull, InBin: d.inBin,
+		Dispenses: d.cfg.Hopper, Problem: d.problem, Incident: d.incident,
 	}
 }
 
@@ -177,8 +226,10 @@ func (p *pictures) give() {
 	}
 	p.d.mu.Lock()
 	list := make([]reader.SlotState, 0, len(p.d.slots))
+	unit := p.d.unitState()
 	for _, s := range p.d.slots {
 		list = append(list, reader.SlotState{
+			Unit: unit,
 			Slot: s.name, Kind: p.d.Kind(), Present: s.present, Mute: s.present && len(s.atr) == 0,
 			InUse: len(s.links) > 0, Exclusive: s.exclusive != nil, ATR: bytes.Clone(s.atr), Insertion: s.insertion,
 		})
@@ -200,7 +251,7 @@ func (d *Driver) call(ctx context.Context, run func(ctx context.Context, o *owne
 	select {
 	case d.requests <- r:
 	case <-down:
-		return reader.ErrReaderGone
+		return d.gone()
 	case <-ctx.Done():
 		return late(ctx.Err())
 	}
@@ -212,6 +263,16 @@ func (d *Driver) call(ctx context.Context, run func(ctx context.Context, o *owne
 		// it may be in a call to the line that has to end first.
 		return late(ctx.Err())
 	}
+}
+
+// gone is why nobody drives the unit: it is away, or it says what is wrong with it.
+func (d *Driver) gone() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.slots) > 0 && d.problem != nil {
+		return d.problem
+	}
+	return reader.ErrReaderGone
 }
 
 // Status returns what the sensors said last. It fails with
@@ -231,19 +292,25 @@ func (d *Driver) Status() (Status, error) {
 // end with [reader.ErrCardRemoved]. It fails with [reader.ErrNoCard] where there is
 // no card inside.
 func (d *Driver) Return(ctx context.Context) error {
-	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.giveBack(ctx) })
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(o.giveBack(ctx)) })
 }
 
 // Capture brings the card into the reject bin and records it. Sessions with it end.
 // It fails with [reader.ErrNoCard] where there is none, and with [ErrBinFull].
 func (d *Driver) Capture(ctx context.Context) error {
-	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.capture(ctx, ByOrder) })
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(o.capture(ctx, ByOrder)) })
 }
 
 // Dispense fetches a card from the hopper and connects to it. It fails with
 // [ErrOccupied] where there is a card already, and with [ErrHopperEmpty].
 func (d *Driver) Dispense(ctx context.Context) error {
-	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.dispense(ctx) })
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(o.dispense(ctx)) })
+}
+
+// Emptied sets the unit's counter of captured cards to 0, when a person has emptied
+// the reject bin.
+func (d *Driver) Emptied(ctx context.Context) error {
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.emptied(ctx) })
 }
 
 // Look looks at the sensors now, not at the next time.

@@ -36,6 +36,12 @@ var (
 	ErrMute = reader.ErrMute
 	// ErrOccupied: there is a card in the unit where none may be.
 	ErrOccupied = fault.New(fault.CardUnitFault, "there is a card in the unit already")
+	// ErrPowerLost: the unit was without power while a card was inside.
+	ErrPowerLost = fault.New(fault.CardUnitPowerLost, "the card unit lost its power with a card inside")
+	// ErrCaptured: a card is in the reject bin.
+	ErrCaptured = fault.New(fault.CardCaptured, "a card was captured")
+	// ErrUnrecorded: a card is in the reject bin and its record is not on the disk.
+	ErrUnrecorded = fault.New(fault.CaptureUnrecorded, "the captured card is not recorded")
 )
 
 // kinds are the words of errors.tsv.

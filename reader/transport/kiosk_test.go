@@ -159,7 +159,7 @@ func TestReturnCaptureDispense(t *testing.T) {
 	}
 	check(t, challenge(b.open("kiosk card"), ctx)) // nothing has happened to it
 	st, err := b.driver.Status()
-	if err != nil || !st.BinFull || st.Hopper != transport.HopperEmpty || st.Card != transport.Inside {
+	if err != nil || !st.BinFull || st.Hopper != reader.HopperEmpty || st.Card != reader.Inside {
 		t.Errorf("%+v, %v", st, err)
 	}
 	check(t, b.driver.Do(ctx, func(ctx context.Context, u transport.Unit) error {

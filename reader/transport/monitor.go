@@ -1,8 +1,11 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -38,6 +41,11 @@ func (m *Monitor) Look(so bool) (due bool) {
 const (
 	LeftAtMouth = "left at the mouth" // nobody took it
 	ByOrder     = "by order"          // [Driver.Capture]
+	// FoundInBin: the unit has counted more cards than were recorded; the program
+	// was stopped, or its disk was full, when they were captured.
+	FoundInBin = "found in the bin"
+	// Emptied is no capture: a person has emptied the bin.
+	Emptied = "bin emptied"
 )
 
 // A Capture is the record of one card that went into the reject bin. It says
@@ -61,6 +69,39 @@ type CaptureLog struct {
 // first record.
 func NewCaptureLog(file string) *CaptureLog { return &CaptureLog{file: file} }
 
+// captureTail is how much of the file's end Last reads: thousands of records.
+const captureTail = 1 << 20
+
+// Last returns the newest record of a unit; ok is false where there is none.
+// A line that was cut short by a power failure is passed over.
+func (l *CaptureLog) Last(serial string) (last Capture, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f, err := os.Open(l.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return last, false, nil
+	}
+	if err != nil {
+		return last, false, fmt.Errorf("read captured cards: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return last, false, fmt.Errorf("read captured cards: %w", err)
+	}
+	text := make([]byte, min(info.Size(), captureTail))
+	if _, err := f.ReadAt(text, info.Size()-int64(len(text))); err != nil {
+		return last, false, fmt.Errorf("read captured cards: %w", err)
+	}
+	for line := range bytes.Lines(text) {
+		var c Capture
+		if json.Unmarshal(line, &c) == nil && c.Serial == serial {
+			last, ok = c, true
+		}
+	}
+	return last, ok, nil
+}
+
 // Record appends a record. It is on the disk when Record returns nil.
 func (l *CaptureLog) Record(c Capture) (err error) {
 	line, err := json.Marshal(c)
@@ -69,7 +110,7 @@ func (l *CaptureLog) Record(c Capture) (err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f, err := os.OpenFile(l.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(l.file, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("record captured card: %w", err)
 	}
@@ -78,6 +119,18 @@ func (l *CaptureLog) Record(c Capture) (err error) {
 			err = fmt.Errorf("record captured card: %w", cerr)
 		}
 	}()
+	// A line that a power failure cut short must not swallow this one.
+	var end [1]byte
+	if info, err := f.Stat(); err != nil {
+		return fmt.Errorf("record captured card: %w", err)
+	} else if info.Size() > 0 {
+		if _, err := f.ReadAt(end[:], info.Size()-1); err != nil {
+			return fmt.Errorf("record captured card: %w", err)
+		}
+		if end[0] != '\n' {
+			line = append([]byte{'\n'}, line...)
+		}
+	}
 	if _, err := f.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("record captured card: %w", err)
 	}

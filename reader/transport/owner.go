@@ -21,6 +21,7 @@ type owner struct {
 	sams   []*slot
 
 	inside bool // the card inside has been looked at
+	moving bool // the motor was told to bring it out
 	entry  bool // the mouth lets a card in
 	mouth  Monitor
 	idle   Monitor
@@ -55,6 +56,7 @@ func (d *Driver) own(ctx context.Context, report func()) (err error) {
 		d.wake()
 		d.mu.Unlock()
 	}()
+	d.tell(nil) // it has answered and is ready
 	poll := time.NewTicker(d.cfg.Poll)
 	defer poll.Stop()
 	if err := o.look(ctx); err != nil {
@@ -84,19 +86,37 @@ func (d *Driver) own(ctx context.Context, report func()) (err error) {
 // start initialises the unit, after which a card inside is held, and looks which
 // SAM slots have a module.
 func (o *owner) start(ctx context.Context) error {
+	// A unit that was switched on, or whose power failed, says so until it is
+	// initialised.
+	_, err := o.unit.Status(ctx)
+	fresh := errors.Is(err, ErrNotInitialised)
+	if err != nil && !refused(err) {
+		return err
+	}
 	if _, err := o.unit.Initialise(ctx, ParkHold); err != nil {
 		return err
 	}
-	var err error
+	if fresh {
+		st, err := o.unit.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if st.Card == reader.Inside {
+			o.d.happened(ErrPowerLost)
+		}
+	}
 	if o.serial, err = o.unit.SerialNumber(ctx); err != nil {
 		if !refused(err) {
 			return err
 		}
 		o.serial = "" // it has none
 	}
-	o.inside, o.entry = false, false
+	if err := o.countBin(ctx); err != nil {
+		return err
+	}
+	o.inside, o.entry, o.moving = false, false, false
 	name := o.d.cfg.Name
-	o.user = &slot{name: name + " card", chip: UserChip, links: make(map[*link]bool)}
+	o.user = &slot{name: name + userSuffix, chip: UserChip, links: make(map[*link]bool)}
 	o.field = &slot{name: name + " contactless", chip: FieldChip, links: make(map[*link]bool)}
 	o.sams = nil
 	for n := range max(o.d.cfg.SAMs, 0) {
@@ -118,6 +138,9 @@ func (o *owner) start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// userSuffix ends the name of the slot for the card under the contacts.
+const userSuffix = " card"
 
 // refused reports whether the unit answered and said no.
 func refused(err error) bool {
@@ -163,26 +186,32 @@ func (o *owner) look(ctx context.Context) error {
 		return err
 	}
 	o.d.mu.Lock()
-	o.d.status = st
+	if o.d.status != st {
+		o.d.status = st
+		o.d.wake()
+	}
 	o.d.mu.Unlock()
-	if st.Card != Inside && o.inside {
+	if st.Card != reader.Inside && o.inside {
+		if !o.moving {
+			o.d.happened(ErrMovedByHand)
+		}
 		o.forget(reader.ErrCardRemoved)
 	}
 	var problem error
-	acted := st.Card == NoCard // whatever was wrong with a card is over
+	acted := st.Card == reader.Nowhere // whatever was wrong with a card is over
 	switch st.Card {
-	case NoCard:
+	case reader.Nowhere:
 		if !o.entry {
 			if problem = o.unit.Accept(ctx, true); problem == nil {
 				o.entry = true
 			}
 		}
-	case Inside:
+	case reader.Inside:
 		if !o.inside {
 			problem, acted = o.connect(ctx), true
 		}
 	}
-	if o.mouth.Look(st.Card == AtMouth) && problem == nil {
+	if o.mouth.Look(st.Card == reader.AtMouth) && problem == nil {
 		problem = o.capture(ctx, LeftAtMouth)
 	}
 	if o.idle.Look(o.inside && !o.used()) && problem == nil {
@@ -191,7 +220,7 @@ func (o *owner) look(ctx context.Context) error {
 	if problem != nil || acted {
 		o.d.tell(problem)
 	}
-	if problem != nil && !refused(problem) && !errors.Is(problem, errRecord) {
+	if problem != nil && !refused(problem) && !errors.Is(problem, ErrUnrecorded) {
 		return problem
 	}
 	return nil
@@ -208,7 +237,7 @@ func (o *owner) used() bool {
 // it has none or they are mute, and looks for a chip. A card that no chip answers
 // of is a mute card in the user's slot.
 func (o *owner) connect(ctx context.Context) error {
-	o.inside = true
+	o.inside, o.moving = true, false
 	slot, atr, err := o.user, []byte(nil), o.unit.Move(ctx, Contact)
 	if err == nil {
 		atr, err = o.unit.PowerOn(ctx, UserChip, false)
@@ -283,28 +312,25 @@ func (o *owner) giveBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if st.Card != Inside {
+	if st.Card != reader.Inside {
 		return fmt.Errorf("return the card: %w", reader.ErrNoCard)
 	}
 	if err := o.release(ctx); err != nil {
 		return err
 	}
-	o.inside = true // until it has left
+	o.inside, o.moving = true, true // until it has left
 	if err := o.shut(ctx); err != nil {
 		return err
 	}
 	return o.unit.Move(ctx, Mouth)
 }
 
-// errRecord: the card is in the bin and its record is not on the disk.
-var errRecord = errors.New("the captured card is not recorded")
-
 func (o *owner) capture(ctx context.Context, reason string) error {
 	st, err := o.unit.Status(ctx)
 	switch {
 	case err != nil:
 		return err
-	case st.Card == NoCard:
+	case st.Card == reader.Nowhere:
 		return fmt.Errorf("capture the card: %w", reader.ErrNoCard)
 	case st.BinFull:
 		return fmt.Errorf("capture the card: %w", &Error{Unit: "A1"})
@@ -312,26 +338,95 @@ func (o *owner) capture(ctx context.Context, reason string) error {
 	if err := o.release(ctx); err != nil {
 		return err
 	}
-	o.inside = true
+	o.inside, o.moving = true, true
 	if err := o.shut(ctx); err != nil {
 		return err
 	}
 	if err := o.unit.Move(ctx, Bin); err != nil {
 		return err
 	}
-	o.inside = false
-	record := Capture{Time: o.d.cfg.Now().UTC(), Unit: o.d.cfg.Name, Serial: o.serial, Reason: reason, BinCount: -1}
-	n, err := o.unit.BinCount(ctx)
-	if err == nil {
-		record.BinCount = n
+	o.inside, o.moving = false, false
+	o.d.happened(fmt.Errorf("%w: %s", ErrCaptured, reason))
+	n, err := o.binCount(ctx)
+	if rerr := o.record(reason, n); rerr != nil {
+		o.d.happened(rerr)
+		return errors.Join(rerr, err)
 	}
-	if rerr := o.d.cfg.Record(record); rerr != nil {
-		return errors.Join(fmt.Errorf("%w: %w", errRecord, rerr), err)
-	}
-	if err != nil && !refused(err) {
-		return err
+	return err
+}
+
+// record keeps that a card was captured.
+func (o *owner) record(reason string, inBin int) error {
+	c := Capture{Time: o.d.cfg.Now().UTC(), Unit: o.d.cfg.Name, Serial: o.serial, Reason: reason, BinCount: inBin}
+	if err := o.d.cfg.Record(c); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnrecorded, err)
 	}
 	return nil
+}
+
+// binCount asks for the unit's counter, -1 where it has none, and shows it.
+func (o *owner) binCount(ctx context.Context) (int, error) {
+	n, err := o.unit.BinCount(ctx)
+	if err != nil {
+		n = -1
+		if refused(err) {
+			err = nil
+		}
+	}
+	o.d.mu.Lock()
+	defer o.d.mu.Unlock()
+	if o.d.inBin != n {
+		o.d.inBin = n
+		o.d.wake()
+	}
+	return n, err
+}
+
+// countBin compares the unit's counter with the records: a card that was captured
+// when this program, or its disk, could not write it down is recorded now.
+func (o *owner) countBin(ctx context.Context) error {
+	n, err := o.binCount(ctx)
+	if err != nil || n < 0 {
+		return err
+	}
+	recorded, known, err := o.d.cfg.Recorded(o.serial)
+	if err != nil {
+		o.d.happened(fmt.Errorf("%w: %w", ErrUnrecorded, err))
+		return nil // cards can be read all the same
+	}
+	if known && n > recorded {
+		if err := o.record(FoundInBin, n); err != nil {
+			o.d.happened(err)
+			return nil
+		}
+		o.d.happened(fmt.Errorf("%w: %s", ErrCaptured, FoundInBin))
+	}
+	return nil
+}
+
+// acted shows how a move went that somebody ordered.
+func (o *owner) acted(err error) error {
+	var e *Error
+	if err == nil || errors.As(err, &e) {
+		o.d.tell(err)
+	}
+	return err
+}
+
+// emptied sets the unit's counter to 0 and records that, so that what is captured
+// next is not taken for what was there before.
+func (o *owner) emptied(ctx context.Context) error {
+	if err := o.unit.ResetBinCount(ctx); err != nil {
+		return fmt.Errorf("reset the counter of the bin: %w", err)
+	}
+	n, err := o.binCount(ctx)
+	if err != nil {
+		return err
+	}
+	if err := o.record(Emptied, n); err != nil {
+		return err
+	}
+	return o.look(ctx)
 }
 
 func (o *owner) dispense(ctx context.Context) error {
@@ -339,9 +434,9 @@ func (o *owner) dispense(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case st.Card != NoCard:
+	case st.Card != reader.Nowhere:
 		return fmt.Errorf("dispense a card: %w", ErrOccupied)
-	case st.Hopper == HopperEmpty:
+	case st.Hopper == reader.HopperEmpty:
 		return fmt.Errorf("dispense a card: %w", &Error{Unit: "A0"})
 	}
 	if err := o.shut(ctx); err != nil {
@@ -364,7 +459,7 @@ func (o *owner) transmit(ctx context.Context, chip Chip, command []byte) ([]byte
 		return nil, removed(err)
 	}
 	// A card that was pulled makes errors of many kinds; the sensors know.
-	if st, serr := o.unit.Status(ctx); serr == nil && st.Card != Inside {
+	if st, serr := o.unit.Status(ctx); serr == nil && st.Card != reader.Inside {
 		return nil, removed(err)
 	}
 	return nil, err

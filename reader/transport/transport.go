@@ -32,6 +32,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"onecard/reader"
 )
 
 // A Port is the serial line to a unit. Read may return 0 bytes and no error where
@@ -39,56 +41,10 @@ import (
 // makes a Read that waits return.
 type Port = io.ReadWriteCloser
 
-// A Position is where a card is.
-type Position byte
-
-// The positions that units tell apart.
-const (
-	NoCard  Position = iota // no card in the unit
-	AtMouth                 // at the gate, within the holder's reach
-	Inside                  // in the unit: held, at the contacts or in the field
-)
-
-// String returns the position as words: "at the mouth".
-func (p Position) String() string {
-	switch p {
-	case NoCard:
-		return "no card"
-	case AtMouth:
-		return "at the mouth"
-	case Inside:
-		return "inside"
-	}
-	return fmt.Sprintf("Position(%d)", byte(p))
-}
-
-// A Level says how many cards the hopper holds.
-type Level byte
-
-// The levels of a hopper.
-const (
-	HopperEmpty Level = iota
-	HopperLow         // a few are left
-	HopperEnough
-)
-
-// String returns the level as a word.
-func (l Level) String() string {
-	switch l {
-	case HopperEmpty:
-		return "empty"
-	case HopperLow:
-		return "low"
-	case HopperEnough:
-		return "enough"
-	}
-	return fmt.Sprintf("Level(%d)", byte(l))
-}
-
 // A Status is what the sensors of a unit say.
 type Status struct {
-	Card    Position
-	Hopper  Level
+	Card    reader.Position
+	Hopper  reader.Level
 	BinFull bool
 }
 

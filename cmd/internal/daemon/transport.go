@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"path/filepath"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -20,17 +19,29 @@ const capturesFile = "captures.jsonl"
 func cardUnit(r terminal.ReaderConfig, stateDir string, log *logrus.Logger) reader.Driver {
 	entry := log.WithField("port", r.Port)
 	record := func(transport.Capture) error { return nil }
+	var recorded func(string) (int, bool, error)
 	if stateDir != "" {
-		record = transport.NewCaptureLog(filepath.Join(stateDir, capturesFile)).Record
+		captures := transport.NewCaptureLog(filepath.Join(stateDir, capturesFile))
+		record = captures.Record
+		recorded = func(serial string) (int, bool, error) {
+			last, ok, err := captures.Last(serial)
+			return last.BinCount, ok, err
+		}
 	}
 	return transport.New(transport.Config{
 		Name:         "card unit " + r.Port,
 		Open:         func() (transport.Port, error) { return transport.OpenPort(r.Port, r.Baud, r.Driver) },
 		Unit:         func(p transport.Port) transport.Unit { return transport.Units[r.Unit](p, r.Baud) },
-		CaptureAfter: time.Duration(r.CaptureAfter),
-		ReturnAfter:  time.Duration(r.ReturnAfter),
+		CaptureAfter: r.CaptureAfter.Duration(),
+		ReturnAfter:  r.ReturnAfter.Duration(),
+		Hopper:       r.Hopper,
+		Recorded:     recorded,
 		Record: func(c transport.Capture) error {
-			entry.WithField("reason", c.Reason).WithField("in_bin", c.BinCount).Warn("a card was captured")
+			if c.Reason == transport.Emptied {
+				entry.Info("the reject bin was emptied")
+			} else {
+				entry.WithField("reason", c.Reason).WithField("in_bin", c.BinCount).Warn("a card was captured")
+			}
 			return record(c)
 		},
 		Problem: func(err error) {

@@ -46,7 +46,7 @@ func TestCapturedCardsAreRecorded(t *testing.T) {
 	dir := t.TempDir()
 	d := cardUnit(terminal.ReaderConfig{
 		Kind: "transport", Unit: "crt571", Port: pty.Port(), Baud: 115200,
-		CaptureAfter: terminal.Duration(time.Millisecond), ReturnAfter: terminal.Duration(time.Millisecond),
+		CaptureAfter: terminal.Patience(time.Millisecond), ReturnAfter: terminal.Patience(time.Millisecond),
 	}, dir, log)
 	go func() { watched <- d.Watch(ctx, func(reader.Snapshot) {}) }()
 	for message := ""; message != "a card was captured"; {
