@@ -50,6 +50,11 @@ func (s *Service) psamTerminal() string {
 // adopt lets a PSAM take part, or no longer where why is not nil, and tells the
 // desks whose cards had nobody to authenticate them.
 func (s *Service) adopt(p *heldPSAM, why error) {
+	if why == nil {
+		// Before anybody computes with it: a card that it authenticated is not
+		// to be seen beside a health that misses it.
+		s.health.set(HealthPSAM, nil)
+	}
 	s.mu.Lock()
 	if why == nil {
 		s.sams = append(s.sams, p)
@@ -61,7 +66,6 @@ func (s *Service) adopt(p *heldPSAM, why error) {
 	s.mu.Unlock()
 	switch {
 	case why == nil:
-		s.health.set(HealthPSAM, nil)
 		for _, d := range desks {
 			d.keysBack()
 		}

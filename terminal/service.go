@@ -278,13 +278,16 @@ func (s *Service) State() State {
 		Seq: s.pub.sequence(), Time: s.parts.Now(), Version: s.parts.Version,
 		Simulated:   simulated,
 		Institution: s.institution(), Operator: s.operator(), Rights: s.granted(), Counter: s.defaults(),
-		Health: s.health.all(), Readers: []Reader{}, Visit: s.visits.current(), Journal: day,
+		Readers: []Reader{}, Visit: s.visits.current(), Journal: day,
 	}
 	for _, d := range desks {
 		if view, there := d.published(); there {
 			state.Readers = append(state.Readers, view)
 		}
 	}
+	// After the readers: what made a card readable is never shown as missing
+	// beside it.
+	state.Health = s.health.all()
 	return state
 }
 
