@@ -67,6 +67,15 @@ const (
 	TransactionMACWrong   Code = "OC-1503" // The transaction's MAC is wrong.
 	ProofUnavailable      Code = "OC-1504" // The card has no proof of this transaction.
 	CounterAtLimit        Code = "OC-1505" // The card's transaction counter is at its limit.
+	OfflineForbidden      Code = "OC-1511" // This desk is not permitted to debit off-line.
+	OfflineNotNeeded      Code = "OC-1512" // The insurance centre can be reached: settle on-line.
+	OfflineCardForbids    Code = "OC-1513" // The card does not permit off-line settlement.
+	OfflinePurchaseLimit  Code = "OC-1514" // The amount is over the limit of one off-line purchase.
+	OfflineDayLimit       Code = "OC-1515" // The amount is over what one card may pay off-line in a day.
+	OfflineCountLimit     Code = "OC-1516" // The card has made all the off-line purchases of a day.
+	OfflineCardLimit      Code = "OC-1517" // The card's off-line total or count is at its limit.
+	OfflineContactOld     Code = "OC-1518" // The last contact with the insurance centre is too long ago for off-line debits.
+	OfflineInstitution    Code = "OC-1519" // This institution is not one that the card designates.
 	NoCertificates        Code = "OC-1601" // The card has no certificate environment, or no certificate in it.
 	SignatureWrong        Code = "OC-1602" // The signature is not valid.
 	FieldMissing          Code = "OC-2001" // A required field is missing.
@@ -104,6 +113,10 @@ const (
 	JournalAltered        Code = "OC-2312" // The journal was altered by something else than onecard.
 	DecisionInvalid       Code = "OC-2313" // A decision needs who decides, why, and, for done, the settlement's id and amounts.
 	BackupFailed          Code = "OC-2314" // The journal's backup failed, or the copy is not what the journal is.
+	OutboxDead            Code = "OC-2401" // Something could not be delivered to the insurance centre; a person must look at it.
+	OutboxUnknown         Code = "OC-2402" // There is no such item in the outbox.
+	OutboxState           Code = "OC-2403" // The item's state does not permit this.
+	MayNotWait            Code = "OC-2404" // This transaction cannot wait in the outbox.
 	TokenInvalid          Code = "OC-3001" // The access token is missing or wrong.
 	OriginForeign         Code = "OC-3002" // Requests from other web sites are refused.
 	HostForeign           Code = "OC-3003" // This host name is refused.

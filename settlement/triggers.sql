@@ -39,3 +39,17 @@ BEGIN SELECT RAISE(ABORT, 'a decision is never deleted'); END;
 
 CREATE TRIGGER decision_final BEFORE UPDATE ON decision
 BEGIN SELECT RAISE(ABORT, 'a decision does not change'); END;
+
+CREATE TRIGGER outbox_stays BEFORE DELETE ON outbox WHEN OLD.state NOT IN ('sent', 'dropped', 'void')
+BEGIN SELECT RAISE(ABORT, 'what is still to be done is not deleted'); END;
+
+CREATE TRIGGER outbox_final BEFORE UPDATE ON outbox
+WHEN OLD.state IN ('sent', 'void') OR OLD.id <> NEW.id OR OLD.lane <> NEW.lane OR OLD.kind <> NEW.kind
+  OR OLD.once <> NEW.once OR OLD.created_at <> NEW.created_at
+BEGIN SELECT RAISE(ABORT, 'what was queued does not change, what is done is done'); END;
+
+CREATE TRIGGER outbox_decision_stays BEFORE DELETE ON outbox_decision
+BEGIN SELECT RAISE(ABORT, 'a decision is never deleted'); END;
+
+CREATE TRIGGER outbox_decision_final BEFORE UPDATE ON outbox_decision
+BEGIN SELECT RAISE(ABORT, 'a decision does not change'); END;
