@@ -2,11 +2,13 @@ package terminal_test
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"onecard/fault"
+	"onecard/settlement/centersim"
 	"onecard/terminal"
 	"onecard/terminal/internal/deskbed"
 )
@@ -36,7 +38,7 @@ func TestRightsAreConfigured(t *testing.T) {
 // A desk without the right to settle reads cards and shows what there is.
 func TestDeskWithoutRights(t *testing.T) {
 	dir := t.TempDir()
-	b := deskbed.New(t, deskbed.Options{Dir: dir})
+	b := deskbed.New(t, deskbed.Options{Dir: dir, Center: centersim.Config{Ledger: filepath.Join(t.TempDir(), "first.jsonl")}})
 	b.Ready()
 	v := b.Tried()
 	b.Stop()
