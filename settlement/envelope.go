@@ -90,7 +90,11 @@ func (e Envelope) seal(c *Catalogue, input any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("marshal envelope: %w", err)
 	}
-	if err := c.validateEnvelope(e.Infno, header, utf8.RuneCount(raw)); err != nil {
+	length := utf8.RuneCount(raw)
+	if c.carriesFile(e.Infno) {
+		length = 0
+	}
+	if err := c.validateEnvelope(e.Infno, header, length); err != nil {
 		return nil, err
 	}
 	body := make([]byte, 0, len(header)+len(raw)+10)
