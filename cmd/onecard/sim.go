@@ -148,6 +148,7 @@ type simCenterCmd struct {
 	Ledger string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
 	Data   string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
 	Repeat string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
+	Export string   `help:"Write what the ledger holds and end: csv or json (the settlements), lines (every booking). A centre may be using the ledger meanwhile." enum:",csv,json,lines" default:""`
 	Fault  []string `help:"A fault to order, such as 2207:drop-after; may be repeated. --fault=list explains them all." sep:"none"`
 }
 
@@ -160,6 +161,9 @@ func (c *simCenterCmd) Validate() error {
 		if _, err := centersim.ParseFault(text); err != nil {
 			return err
 		}
+	}
+	if c.Export != "" && c.Ledger == "" {
+		return errors.New("--export needs --ledger")
 	}
 	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !loopback(host) {
 		return errors.New("--listen is a loopback address, host:port")
@@ -233,6 +237,12 @@ func (c *simCenterCmd) Run(a *app) error {
 		if config.Tokens, err = centersim.ReadTokens(c.Tokens); err != nil {
 			return fmt.Errorf("tokens: %w: %w", errSimulatorData, err)
 		}
+	}
+	if c.Export != "" {
+		if err := centersim.Export(config, centersim.Format(c.Export), a.out); err != nil {
+			return fmt.Errorf("export: %w: %w", errSimulatorData, err)
+		}
+		return nil
 	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {

@@ -106,7 +106,11 @@ func New(config Config) (*Center, error) {
 	if err := c.faults.order(config.Faults...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if c.ledger, err = openLedger(config.Ledger, c.replay); err != nil {
+	kept, err := config.store()
+	if err != nil {
+		return nil, err
+	}
+	if c.ledger, err = openLedger(kept, c.replay); err != nil {
 		return nil, err
 	}
 	if c.ledger.cut > 0 {
@@ -120,6 +124,14 @@ func New(config Config) (*Center, error) {
 		}
 	}
 	return c, nil
+}
+
+// store opens what the ledger is kept in, nil for nothing.
+func (c *Config) store() (store, error) {
+	if c.Ledger == "" {
+		return nil, nil
+	}
+	return openFile(c.Ledger)
 }
 
 func (c *Config) defaults() error {
@@ -207,47 +219,6 @@ func (c *Center) AwaitHanging(ctx context.Context, n int) error {
 			return fmt.Errorf("wait for %d hanging requests, %d hang: %w", n, now, ctx.Err())
 		}
 	}
-}
-
-// A Settlement is one booked settlement or its opposite. Amounts are fen,
-// negative in a refund or a reversal.
-type Settlement struct {
-	SetlID      string    `json:"setl_id"`
-	MsgID       string    `json:"msgid"` // of the request: medins_setl_id
-	Institution string    `json:"fixmedins_code"`
-	MdtrtID     string    `json:"mdtrt_id"`
-	ChrgBchno   string    `json:"chrg_bchno"`
-	PsnNo       string    `json:"psn_no"`
-	Insutype    string    `json:"insutype"`
-	Time        time.Time `json:"setl_time"`
-	Total       int64     `json:"medfee_sumamt"`
-	Fund        int64     `json:"fund_pay_sumamt"`
-	Account     int64     `json:"acct_pay"`
-	Cash        int64     `json:"psn_cash_pay"`
-	Infno       string    `json:"infno"`                 // that booked it
-	OutType     string    `json:"out_type"`              // 0 local, 1 from another city, 2 from another province
-	Refunds     string    `json:"refunds,omitempty"`     // of a refund or reversal: the settlement it undoes
-	RefundedBy  string    `json:"refunded_by,omitempty"` // the row that undid this one
-}
-
-// Settlements returns what is booked, in the order of the ledger.
-func (c *Center) Settlements() []Settlement {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := make([]Settlement, 0, len(c.state.settlements))
-	for _, t := range c.state.settlements {
-		by := ""
-		if undone := c.state.refunds[t.SetlID]; undone != nil {
-			by = undone.SetlID
-		}
-		list = append(list, Settlement{
-			Infno: t.infno(), OutType: outType(t.CareArea, t.InsuArea), Refunds: t.Refunds, RefundedBy: by,
-			SetlID: t.SetlID, MsgID: t.MsgID, Institution: t.Institution, MdtrtID: t.MdtrtID, ChrgBchno: t.ChrgBchno,
-			PsnNo: t.PsnNo, Insutype: t.Insutype, Time: t.SetlTime,
-			Total: int64(t.Total), Fund: int64(t.Fund + t.Supplement), Account: int64(t.Account), Cash: int64(t.Cash),
-		})
-	}
-	return list
 }
 
 // CutBytes returns how much of a torn last line of the ledger was cut off when

@@ -16,8 +16,8 @@ const notice = "这是 onecard 的医保中心模拟器：人员、目录和政�
 	"THIS IS A SIMULATOR of an insurance centre: people, catalogue and policy are synthetic, nothing is really settled.\n"
 
 // Handler serves the interface, GET / and /healthz (both say that this is a
-// simulator), and, to callers on this machine only, /sim/faults and
-// /sim/settlements.
+// simulator), and, to callers on this machine only, /sim/faults,
+// /sim/settlements and /sim/ledger.
 func (c *Center) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(callService, func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, "") })
@@ -33,16 +33,15 @@ func (c *Center) Handler() http.Handler {
 		booked := c.ledger.seq
 		c.mu.Unlock()
 		status, code := "ok", http.StatusOK
-		if c.ledger.failure() != nil {
+		if c.ledger.ready() != nil {
 			status, code = "the ledger cannot be written", http.StatusServiceUnavailable
 		}
 		writeJSON(w, code, object{"simulator": true, "notice": notice, "status": status, "ledger_lines": booked})
 	})
 	mux.HandleFunc("GET /sim/faults", c.local(c.listFaults))
 	mux.HandleFunc("POST /sim/faults", c.local(c.orderFaults))
-	mux.HandleFunc("GET /sim/settlements", c.local(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, object{"simulator": true, "settlements": c.Settlements()})
-	}))
+	mux.HandleFunc("GET /sim/settlements", c.local(c.listSettlements))
+	mux.HandleFunc("GET /sim/ledger", c.local(c.dumpLedger))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, object{"code": 404, "message": "没有该接口（医保中心模拟器）"})
 	})
@@ -140,6 +139,10 @@ func (c *Center) execute(envelope record) (any, error) {
 	r, err := c.table.parseRequest(envelope)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.ledger.ready(); errors.Is(err, errAway) {
+		c.config.Logf("%v", err)
+		return nil, refuse("系统故障：账本数据库暂不可用，未记账")
 	}
 	output, seq, err := c.book(r)
 	// Also an answer that books nothing may rest on a booking of another

@@ -1,7 +1,6 @@
 package centersim
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,15 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// The ledger is a file of JSON lines. Each is one booking:
+// The ledger is a list of JSON lines, in a file or in a database. Each is one
+// booking:
 //
 //	{"seq":2,"prev":"<sum of line 1>","sum":"<64 hex>","event":{...}}
 //
@@ -25,9 +23,10 @@ import (
 // line; so every line vouches for itself and for all before it. prev of the
 // first line is 64 zeros. Event 1 says what the file is.
 //
-// A line is on the disk before its answer leaves. A last line without its
-// line feed is a booking that was torn by a crash and was never answered: it
-// is cut off, and [Center.CutBytes] says so. Anything else that does not fit refuses the start.
+// A line is on the disk before its answer leaves. Of a file, a last line without
+// its line feed is a booking that was torn by a crash and was never answered: it
+// is cut off, and [Center.CutBytes] says so. Anything else that does not fit
+// refuses the start.
 type ledgerLine struct {
 	Seq   int64           `json:"seq"`
 	Prev  string          `json:"prev"`
@@ -46,14 +45,40 @@ var noPrev = strings.Repeat("0", sha256.Size*2)
 // ErrLedger is wrapped by every error of a ledger that cannot be trusted.
 var ErrLedger = errors.New("the ledger cannot be used")
 
-// ledger is the open file. append has one caller at a time (the centre's
-// lock); sync has many and lets one flush serve all who wait.
+// errAway is wrapped by a failure that may pass: the lines that were handed over
+// are kept and written as soon as that is possible. After any other failure to
+// flush nobody knows what the disk holds.
+var errAway = errors.New("the ledger's database cannot be reached")
+
+// errHalf is wrapped by a failed write that left a part of a line behind.
+var errHalf = errors.New("half a line was written")
+
+// store keeps the lines of a ledger.
+type store interface {
+	// load hands over every line, oldest first, with its line feed, and leaves
+	// the store ready to be written to. torn tells whether an end without a line
+	// feed can be the next line's beginning; cut is how much of one was dropped.
+	load(take func(text []byte) error, torn func(tail []byte) bool) (cut int64, err error)
+	// write takes the next line; it has one caller at a time. After an error
+	// nothing was written, or the error wraps errHalf.
+	write(line ledgerLine) error
+	// flush returns when every line written before the call is on the disk; it
+	// has one caller at a time. An error wraps errAway or is the end.
+	flush() error
+	// ready says why a booking would not be kept now, nil if it would.
+	ready() error
+	// export writes the lines as they stand.
+	export(w io.Writer) error
+	close() error
+}
+
+// ledger is the chain of the lines. append has one caller at a time (the
+// centre's lock); sync has many and lets one flush serve all who wait.
 type ledger struct {
-	file storage // nil: kept in memory only
-	size int64   // up to the last whole line
-	seq  int64
-	prev string
-	cut  int64 // bytes of a torn last line that were cut off at the start
+	store store // nil: kept in memory only
+	seq   int64
+	prev  string
+	cut   int64 // bytes of a torn last line that were cut off at the start
 
 	written atomic.Int64 // seq of the last line written
 	failed  atomic.Pointer[error]
@@ -61,105 +86,30 @@ type ledger struct {
 	durable int64 // seq of the last line known to be on the disk; under syncing
 }
 
-// maxLine bounds a line of the file; the largest booking, a full list of fee
-// lines, is a tenth of it.
+// maxLine bounds a line; the largest booking, a full list of fee lines, is a
+// tenth of it.
 const maxLine = 4 << 20
 
-// storage is what the ledger needs of its file; a test puts a disk that fails
-// in its place.
-type storage interface {
-	io.WriteCloser
-	Truncate(size int64) error
-	Sync() error
-}
-
-// openLedger opens or makes the file, hands every event to replay in order and
-// leaves the file ready to append to.
-func openLedger(name string, replay func(seq int64, event []byte) error) (*ledger, error) {
+// openLedger hands every event of a store to replay, in order, and leaves it
+// ready to append to. The store is closed if it cannot be used.
+func openLedger(s store, replay func(seq int64, event []byte) error) (*ledger, error) {
 	l := &ledger{prev: noPrev}
-	if name == "" {
+	if s == nil {
 		return l, nil
 	}
-	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	cut, err := s.load(func(text []byte) error {
+		if err := l.loadLine(text, replay); err != nil {
+			return fmt.Errorf("%w: line %d: %w", ErrLedger, l.seq+1, err)
+		}
+		return nil
+	}, l.torn)
 	if err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
+		return nil, errors.Join(err, s.close())
 	}
-	if err := l.load(file, replay); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("ledger %s: %w", name, err)
-	}
-	l.file = file
+	l.store, l.cut = s, cut
 	l.written.Store(l.seq)
 	l.durable = l.seq
 	return l, nil
-}
-
-func (l *ledger) load(file *os.File, replay func(int64, []byte) error) error {
-	if err := lockFile(file); err != nil {
-		return fmt.Errorf("%w: another centre has it open: %w", ErrLedger, err)
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if exposed(info) {
-		return fmt.Errorf("%w: it is readable by others; chmod 600 it", ErrLedger)
-	}
-	r := bufio.NewReader(file)
-	for {
-		text, err := readLine(r)
-		if errors.Is(err, io.EOF) {
-			if !l.torn(text) {
-				return fmt.Errorf("%w: line %d: not a ledger line", ErrLedger, l.seq+1)
-			}
-			l.cut = int64(len(text))
-			break
-		}
-		if err == nil {
-			err = l.loadLine(text, replay)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: line %d: %w", ErrLedger, l.seq+1, err)
-		}
-	}
-	if l.cut > 0 {
-		if err := file.Truncate(l.size); err != nil {
-			return err
-		}
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if l.size > 0 {
-		return nil
-	}
-	return syncDir(filepath.Dir(file.Name()))
-}
-
-// readLine reads up to and with the next line feed, at most maxLine bytes; at
-// the end of the file it returns what is left and io.EOF.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > maxLine {
-			return nil, errors.New("it is too long")
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
-	}
-}
-
-// syncDir makes the name of a file that was just created survive a power cut.
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 func (l *ledger) loadLine(text []byte, replay func(int64, []byte) error) error {
@@ -185,11 +135,11 @@ func (l *ledger) loadLine(text []byte, replay func(int64, []byte) error) error {
 	if err := replay(line.Seq, line.Event); err != nil {
 		return err
 	}
-	l.seq, l.prev, l.size = line.Seq, line.Sum, l.size+int64(len(text))
+	l.seq, l.prev = line.Seq, line.Sum
 	return nil
 }
 
-// torn tells whether tail, the end of the file without a line feed, can be the
+// torn tells whether tail, the end of a file without a line feed, can be the
 // beginning of the line that would have come next.
 func (l *ledger) torn(tail []byte) bool {
 	next := ledgerLine{Seq: l.seq + 1, Prev: l.prev}.bytes()
@@ -224,30 +174,28 @@ func (l *ledger) append(event any) (int64, error) {
 	}
 	line := ledgerLine{Seq: l.seq + 1, Prev: l.prev, Event: text}
 	line.Sum = line.sum()
-	b := line.bytes()
-	if len(b) > maxLine {
+	if len(text) > maxLine-1024 {
 		return 0, errors.New("ledger: the booking is too large")
 	}
-	if l.file != nil {
-		if n, err := l.file.Write(b); err != nil {
+	if l.store != nil {
+		if err := l.store.write(line); err != nil {
 			// A part of a line must not stay in front of the next one.
-			if n > 0 {
-				if cut := l.file.Truncate(l.size); cut != nil {
-					l.fail(cut)
-				}
+			if errors.Is(err, errHalf) {
+				l.fail(err)
 			}
 			return 0, fmt.Errorf("ledger: %w", err)
 		}
 	}
-	l.seq, l.prev, l.size = line.Seq, line.Sum, l.size+int64(len(b))
+	l.seq, l.prev = line.Seq, line.Sum
 	l.written.Store(line.Seq)
 	return line.Seq, nil
 }
 
 // sync returns when every line up to seq is on the disk. After a failed flush
-// nobody knows what is there: the ledger takes nothing more.
+// of a file nobody knows what is there: the ledger takes nothing more. A
+// database that is away is asked again by the next caller.
 func (l *ledger) sync(seq int64) error {
-	if l.file == nil {
+	if l.store == nil {
 		return nil
 	}
 	l.syncing.Lock()
@@ -256,12 +204,27 @@ func (l *ledger) sync(seq int64) error {
 		return err
 	}
 	upTo := l.written.Load()
-	if err := l.file.Sync(); err != nil {
+	if err := l.store.flush(); err != nil {
+		if errors.Is(err, errAway) {
+			return fmt.Errorf("ledger: %w", err)
+		}
 		l.fail(err)
 		return l.failure()
 	}
 	l.durable = upTo
 	return nil
+}
+
+// ready says why a booking would not be kept now: for a while, or (failure)
+// for ever.
+func (l *ledger) ready() error {
+	if l.store == nil {
+		return l.failure()
+	}
+	if err := l.failure(); err != nil {
+		return err
+	}
+	return l.store.ready()
 }
 
 func (l *ledger) fail(err error) {
@@ -277,10 +240,10 @@ func (l *ledger) failure() error {
 }
 
 func (l *ledger) close() error {
-	if l.file == nil {
+	if l.store == nil {
 		return nil
 	}
-	file := l.file
-	l.file = nil
-	return file.Close()
+	s := l.store
+	l.store = nil
+	return s.close()
 }

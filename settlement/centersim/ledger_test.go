@@ -202,8 +202,7 @@ func (d *disk) Close() error { return nil }
 func TestDiskFull(t *testing.T) {
 	c := start(t, Config{})
 	failing := &disk{}
-	c.ledger.file = failing
-	c.ledger.size = 0
+	c.ledger.store = &fileStore{file: failing}
 	d := newDesk(c)
 	d.signIn(t)
 	failing.short = syscall.ENOSPC
@@ -232,7 +231,7 @@ func TestDiskFull(t *testing.T) {
 func TestFlushFails(t *testing.T) {
 	c := start(t, Config{})
 	failing := &disk{syncs: syscall.EIO}
-	c.ledger.file = failing
+	c.ledger.store = &fileStore{file: failing}
 	d := newDesk(c)
 	e := d.envelope("9001", "", msg{"signIn": msg{"opter_no": "0001", "mac": "m", "ip": "i"}})
 	for range 2 {

@@ -139,7 +139,8 @@ func (m *model) start(t *rapid.T) {
 	}
 	// The model asks what is in the file, not whether the disk has it: that is
 	// TestFlushFails, and thousands of flushes would be most of the time.
-	c.ledger.file = noFlush{c.ledger.file}
+	kept := c.ledger.store.(*fileStore)
+	kept.file = noFlush{kept.file}
 	m.d = newDesk(c)
 	for _, v := range m.visits {
 		v.d = m.d
