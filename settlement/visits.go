@@ -44,6 +44,11 @@ func (v Visit) String() string {
 // must be the one last read: where another window was faster it is
 // ErrVisitChanged and nothing is stored.
 func (v *Visits) Put(ctx context.Context, visit Visit) (Visit, error) {
+	return v.put(ctx, visit, func(context.Context, *batch) error { return nil })
+}
+
+// put stores a visit together with what also writes.
+func (v *Visits) put(ctx context.Context, visit Visit, also func(context.Context, *batch) error) (Visit, error) {
 	if !json.Valid(visit.Body) {
 		return Visit{}, fmt.Errorf("put visit: body is not JSON")
 	}
@@ -62,7 +67,10 @@ func (v *Visits) Put(ctx context.Context, visit Visit) (Visit, error) {
 			n, err = b.affect(ctx, `UPDATE visit SET state = ?2, version = version + 1, updated_at = ?3, body = ?4
 				WHERE id = ?1 AND version = ?5`, visit.ID, visit.State, now.UnixMilli(), body, visit.Version)
 		}
-		return err
+		if err != nil || n == 0 {
+			return err
+		}
+		return also(ctx, b)
 	})
 	if err != nil {
 		return Visit{}, fmt.Errorf("put visit: %w", err)
