@@ -164,7 +164,8 @@ func FuzzAnswer(f *testing.F) {
 		}
 		if a.Decode(&lines) == nil {
 			_, _ = SumSplit(lines.Result)
-			_, _ = matchLines(feeLines(2), lines.Result)
+			sent := feeLines(2)
+			_, _ = matchLines("2204", lines.Result, len(sent), func(i int) (string, Fen) { return sent[i].FeedetlSN.Value, sent[i].DetItemFeeSumamt })
 		}
 	})
 }

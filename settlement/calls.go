@@ -109,57 +109,82 @@ func (c *Client) UploadFees(ctx context.Context, s Scope, lines []FeeDetail) ([]
 	if _, err := CheckFeeLines(lines); err != nil {
 		return nil, fmt.Errorf("2204: %w", err)
 	}
-	if c.cfg.Regional.SerialText {
-		lines = slices.Clone(lines)
-		for i := range lines {
-			lines[i].FeedetlSN.AsText = true
-		}
-	}
-	a, err := c.do(ctx, s, "2204", map[string][]FeeDetail{"feedetail": lines})
+	a, err := c.do(ctx, s, "2204", feesInput{lines})
 	if err != nil {
 		return nil, err
 	}
+	return readFees(a, len(lines), func(i int) (string, Fen) { return lines[i].FeedetlSN.Value, lines[i].DetItemFeeSumamt })
+}
+
+// feesInput is the input of 2204.
+type feesInput struct {
+	FeeDetail []FeeDetail `json:"feedetail"`
+}
+
+// A serialInput has serial numbers, which some regions want as texts.
+type serialInput interface {
+	// serialAsText returns a copy with all of them written as texts.
+	serialAsText() any
+}
+
+func (in feesInput) serialAsText() any {
+	in.FeeDetail = slices.Clone(in.FeeDetail)
+	for i := range in.FeeDetail {
+		in.FeeDetail[i].FeedetlSN.AsText = true
+	}
+	return in
+}
+
+// readFees reads the output of 2204 and 2301.
+func readFees(a Answer, n int, line func(int) (sn string, amount Fen)) ([]FeeResult, error) {
 	var out struct {
 		Result List[FeeResult] `json:"result"`
 	}
 	if err := a.Decode(&out); err != nil {
 		return nil, err
 	}
-	results, err := matchLines(lines, out.Result)
+	return splitOf(a.Infno, out.Result, n, line)
+}
+
+// splitOf puts an answer's rows in the order of the lines and checks the split
+// of each.
+func splitOf(infno string, rows []FeeResult, n int, line func(int) (sn string, amount Fen)) ([]FeeResult, error) {
+	results, err := matchLines(infno, rows, n, line)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := SumSplit(results); err != nil {
-		return nil, fmt.Errorf("2204: %w", err)
+		return nil, fmt.Errorf("%s: %w", infno, err)
 	}
 	return results, nil
 }
 
 // matchLines puts an answer's rows in the order of the lines sent. A row
 // missing, doubled, of no line or with another amount is ErrMismatch.
-func matchLines(lines []FeeDetail, rows []FeeResult) ([]FeeResult, error) {
-	at := make(map[string]int, len(lines))
-	for i, l := range lines {
-		at[l.FeedetlSN.Value] = i
+func matchLines(infno string, rows []FeeResult, n int, line func(int) (sn string, amount Fen)) ([]FeeResult, error) {
+	at := make(map[string]int, n)
+	for i := range n {
+		sn, _ := line(i)
+		at[sn] = i
 	}
-	results := make([]FeeResult, len(lines))
+	results := make([]FeeResult, n)
 	for _, r := range rows {
 		i, ok := at[string(r.FeedetlSN)]
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("2204: a row of no line, or doubled: %w", ErrMismatch)
-		case r.DetItemFeeSumamt.Valid && r.DetItemFeeSumamt.Fen != lines[i].DetItemFeeSumamt:
-			return nil, fmt.Errorf("2204: %w", &SumsError{
-				Identity: 5, Row: i, Field: "det_item_fee_sumamt",
-				Left: r.DetItemFeeSumamt.Fen, Right: lines[i].DetItemFeeSumamt,
+		if !ok {
+			return nil, fmt.Errorf("%s: a row of no line, or doubled: %w", infno, ErrMismatch)
+		}
+		_, amount := line(i)
+		if r.DetItemFeeSumamt.Valid && r.DetItemFeeSumamt.Fen != amount {
+			return nil, fmt.Errorf("%s: %w", infno, &SumsError{
+				Identity: 5, Row: i, Field: "det_item_fee_sumamt", Left: r.DetItemFeeSumamt.Fen, Right: amount,
 			})
 		}
 		delete(at, string(r.FeedetlSN))
-		r.DetItemFeeSumamt = SomeFen(lines[i].DetItemFeeSumamt)
+		r.DetItemFeeSumamt = SomeFen(amount)
 		results[i] = r
 	}
 	if len(at) > 0 {
-		return nil, fmt.Errorf("2204: %d lines without a row: %w", len(at), ErrMismatch)
+		return nil, fmt.Errorf("%s: %d lines without a row: %w", infno, len(at), ErrMismatch)
 	}
 	return results, nil
 }
@@ -167,7 +192,13 @@ func matchLines(lines []FeeDetail, rows []FeeResult) ([]FeeResult, error) {
 // Trial is 2206: the amounts of a settlement without booking one. The answer
 // belongs to the request and its sums hold.
 func (c *Client) Trial(ctx context.Context, s Scope, in TrialInput) (Settlement, error) {
-	p, err := c.Prepare(ctx, Request{Infno: "2206", InsuplcAdmdvs: s.InsuplcAdmdvs, SignNo: s.SignNo, Input: map[string]TrialInput{"data": in}})
+	return c.trial(ctx, s, "2206", map[string]TrialInput{"data": in}, readSettlement, in.MdtrtID, in.PsnNo, in.MedfeeSumamt)
+}
+
+// trial asks for amounts and checks that the answer is to this question. A sale
+// has no mdtrtID.
+func (c *Client) trial(ctx context.Context, s Scope, infno string, input any, read func(Answer) (Settlement, error), mdtrtID, psnNo string, total Fen) (Settlement, error) {
+	p, err := c.Prepare(ctx, Request{Infno: infno, InsuplcAdmdvs: s.InsuplcAdmdvs, SignNo: s.SignNo, Input: input})
 	if err != nil {
 		return Settlement{}, err
 	}
@@ -175,18 +206,21 @@ func (c *Client) Trial(ctx context.Context, s Scope, in TrialInput) (Settlement,
 	if err != nil {
 		return Settlement{}, err
 	}
-	out, err := readSettlement(a)
+	out, err := read(a)
 	if err != nil {
 		return Settlement{}, err
 	}
 	i := out.SetlInfo.Value
 	if differs(i.MedinsSetlID, p.MsgID) {
-		return Settlement{}, fmt.Errorf("2206: medins_setl_id is not the msgid sent: %w", ErrMismatch)
+		return Settlement{}, fmt.Errorf("%s: medins_setl_id is not the msgid sent: %w", infno, ErrMismatch)
 	}
-	return out, out.check(p.Infno, in.MdtrtID, in.PsnNo, in.MedfeeSumamt)
+	if mdtrtID == "" {
+		mdtrtID = string(i.MdtrtID)
+	}
+	return out, out.check(infno, mdtrtID, psnNo, total)
 }
 
-// readSettlement reads the output of 2206 and 2207.
+// readSettlement reads the output of every settlement, trial and refund.
 func readSettlement(a Answer) (Settlement, error) {
 	var out Settlement
 	if err := a.Decode(&out); err != nil {

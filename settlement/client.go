@@ -179,7 +179,11 @@ func (c *Client) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 		FixmedinsCode: c.cfg.Institution.Code, FixmedinsName: c.cfg.Institution.Name, SoftFactory: c.cfg.Vendor,
 		SignNo: r.SignNo,
 	}
-	body, err := e.seal(c.cfg.Catalogue, r.Input)
+	input := r.Input
+	if s, ok := input.(serialInput); ok && c.cfg.Regional.SerialText {
+		input = s.serialAsText()
+	}
+	body, err := e.seal(c.cfg.Catalogue, input)
 	if err == nil {
 		body, err = c.cfg.Regional.request(infno, body)
 	}

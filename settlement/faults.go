@@ -72,9 +72,9 @@ type RefusedError struct {
 // Error names the transaction, without upstream's words.
 func (e *RefusedError) Error() string { return e.Infno + " refused by upstream (infcode -1)" }
 
-// Code is OC-2202 for fee lines (2204), OC-2201 otherwise.
+// Code is OC-2202 for fee lines (2204, 2301), OC-2201 otherwise.
 func (e *RefusedError) Code() fault.Code {
-	if e.Infno == "2204" {
+	if e.Infno == "2204" || e.Infno == "2301" {
 		return fault.FeeLineRefused
 	}
 	return fault.UpstreamRefused

@@ -76,7 +76,7 @@ func (s SetlInfo) Amounts() (Amounts, error) {
 	if !total.Valid || !fund.Valid || !account.Valid || !cash.Valid {
 		return Amounts{}, fmt.Errorf("amounts: total, fund, account or cash is neither there nor to be derived: %w", ErrMalformed)
 	}
-	if m := s.AcctMulaidPay; m.Valid && account.Fen >= 0 && m.Fen > account.Fen {
+	if m := s.AcctMulaidPay; m.Valid && magnitude(int64(m.Fen)) > magnitude(int64(account.Fen)) {
 		return Amounts{}, &SumsError{Identity: 3, Row: -1, Field: "acct_mulaid_pay", Left: m.Fen, Right: account.Fen}
 	}
 	return Amounts{total.Fen, fund.Fen, account.Fen, cash.Fen}, nil
@@ -181,28 +181,47 @@ func (e *FeeLineError) Outcome() Outcome { return NotSent }
 // half up (identity 5), that serial numbers are unique and that all lines are
 // of one visit, person and batch. It returns the visit's total.
 func CheckFeeLines(lines []FeeDetail) (Fen, error) {
-	if len(lines) == 0 {
+	return checkLines(len(lines), func(i int) feeLine {
+		l := lines[i]
+		return feeLine{l.FeedetlSN.Value, l.DetItemFeeSumamt, l.Pric, l.Cnt, [3]string{l.MdtrtID, l.PsnNo, l.ChrgBchno}}
+	})
+}
+
+// A feeLine is what all kinds of fee lines have.
+type feeLine struct {
+	sn     string
+	amount Fen
+	pric   Price
+	cnt    Quantity
+	owner  [3]string // visit, person, batch; the same in all lines
+}
+
+// checkLines is CheckFeeLines for any kind of line.
+func checkLines(n int, line func(int) feeLine) (Fen, error) {
+	if n == 0 {
 		return 0, &FeeLineError{0, "missing"}
 	}
 	var total Fen
-	seen := make(map[string]bool, len(lines))
-	for i, l := range lines {
-		amount, err := LineAmount(l.Pric, l.Cnt)
+	seen := make(map[string]bool, n)
+	first := line(0)
+	for i := range n {
+		l := line(i)
+		amount, err := LineAmount(l.pric, l.cnt)
 		switch {
 		case err != nil:
 			return 0, &FeeLineError{i, "amount out of range"}
-		case amount != l.DetItemFeeSumamt:
+		case amount != l.amount:
 			return 0, &FeeLineError{i, "amount is not price x quantity"}
-		case l.Cnt == 0:
+		case l.cnt == 0:
 			return 0, &FeeLineError{i, "no quantity"}
-		case l.Pric < 0:
+		case l.pric < 0:
 			return 0, &FeeLineError{i, "negative price"}
-		case seen[l.FeedetlSN.Value]:
+		case seen[l.sn]:
 			return 0, &FeeLineError{i, "serial number given twice"}
-		case l.MdtrtID != lines[0].MdtrtID || l.PsnNo != lines[0].PsnNo || l.ChrgBchno != lines[0].ChrgBchno:
+		case l.owner != first.owner:
 			return 0, &FeeLineError{i, "of another visit, person or batch"}
 		}
-		seen[l.FeedetlSN.Value] = true
+		seen[l.sn] = true
 		if total += amount; total > MaxFen || total < -MaxFen {
 			return 0, &FeeLineError{i, "total out of range"}
 		}
