@@ -141,15 +141,17 @@ func (c *simCardCmd) psam() (*cardsim.PSAMImage, error) {
 }
 
 type simCenterCmd struct {
-	Listen string   `help:"Address to listen on; port 0 chooses one." default:"127.0.0.1:8760"`
-	Style  string   `help:"Signature style: none, x-tif, csb, hmac-sm3, sm2-cainfo, sm4-body, mobile, or several joined by + (docs/regions.md)." default:"none"`
-	Tokens string   `help:"With x-tif, csb, hmac-sm3: file of callers, one name = secret a line, mode 0600." type:"path"`
-	Keys   string   `help:"With sm2-cainfo, sm4-body, mobile: file of keys (docs/centersim.md), mode 0600." type:"path"`
-	Ledger string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
-	Data   string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
-	Repeat string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
-	Export string   `help:"Write what the ledger holds and end: csv or json (the settlements), lines (every booking). A centre may be using the ledger meanwhile." enum:",csv,json,lines" default:""`
-	Fault  []string `help:"A fault to order, such as 2207:drop-after; may be repeated. --fault=list explains them all." sep:"none"`
+	Listen   string   `help:"Address to listen on; port 0 chooses one." default:"127.0.0.1:8760"`
+	Style    string   `help:"Signature style: none, x-tif, csb, hmac-sm3, sm2-cainfo, sm4-body, mobile, or several joined by + (docs/regions.md)." default:"none"`
+	Tokens   string   `help:"With x-tif, csb, hmac-sm3: file of callers, one name = secret a line, mode 0600." type:"path"`
+	Keys     string   `help:"With sm2-cainfo, sm4-body, mobile: file of keys (docs/centersim.md), mode 0600." type:"path"`
+	Ledger   string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
+	Data     string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
+	Repeat   string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
+	Lookups  string   `help:"What the look-ups tell: strict (5203 and 5204 want the setl_id, 5201 shows no settlement) or generous (the visit is enough)." enum:"strict,generous" default:"strict"`
+	Reversal string   `help:"What 2601 says of a transaction that never arrived or was undone: refuse, or accept (and never book it)." enum:"refuse,accept" default:"refuse"`
+	Export   string   `help:"Write what the ledger holds and end: csv or json (the settlements), lines (every booking). A centre may be using the ledger meanwhile." enum:",csv,json,lines" default:""`
+	Fault    []string `help:"A fault to order, such as 2207:drop-after; may be repeated. --fault=list explains them all." sep:"none"`
 }
 
 // Validate checks the command line.
@@ -214,6 +216,7 @@ func (c *simCenterCmd) Run(a *app) error {
 	log := a.simulatorLog()
 	config := centersim.Config{
 		Style: c.Style, Ledger: c.Ledger, Repeat: centersim.Repeat(c.Repeat),
+		Lookups: centersim.Lookups(c.Lookups), Reversal: centersim.Reversal(c.Reversal),
 		Logf: func(format string, args ...any) { log.Infof(format, args...) },
 	}
 	if c.Data != "" {

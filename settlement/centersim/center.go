@@ -24,6 +24,33 @@ const (
 	RepeatSame   Repeat = "same"   // the first answer again, if the input is the same; else refuse
 )
 
+// Lookups is how much the look-ups 5201, 5203 and 5204 tell (regions differ).
+type Lookups string
+
+// The behaviours.
+const (
+	// LookupsStrict is the interface to the letter (the default): 5203 and 5204
+	// want the setl_id, 5201 shows visits and nothing of their settlements.
+	LookupsStrict Lookups = "strict"
+	// LookupsGenerous: 5203 and 5204 find by mdtrt_id alone, 5201 has a row for
+	// every settlement of a visit, with setl_id and medins_setl_id.
+	LookupsGenerous Lookups = "generous"
+)
+
+// Reversal is what 2601 says about a transaction that is not there to be
+// reversed. No text says.
+type Reversal string
+
+// The behaviours.
+const (
+	// ReversalRefuse: infcode -1, in different words for a msgid that never
+	// arrived and for one that was undone already (the default).
+	ReversalRefuse Reversal = "refuse"
+	// ReversalAccept: infcode 0 in both cases; of a msgid that never arrived it
+	// is booked that it must not, and its request is refused if it comes late.
+	ReversalAccept Reversal = "accept"
+)
+
 // DefaultMaxBody bounds a request's body, 1 MiB.
 const DefaultMaxBody = 1 << 20
 
@@ -49,6 +76,10 @@ type Config struct {
 	Data fs.FS
 	// Repeat is what happens to a repeated msgid; RepeatRefuse if empty.
 	Repeat Repeat
+	// Lookups is what 5201, 5203 and 5204 tell; LookupsStrict if empty.
+	Lookups Lookups
+	// Reversal is what 2601 says of what is not there; ReversalRefuse if empty.
+	Reversal Reversal
 	// Faults are ordered from the start.
 	Faults []Fault
 	// MaxBody bounds a request's body in bytes; DefaultMaxBody if 0.
@@ -98,6 +129,10 @@ func New(config Config) (*Center, error) {
 	if err != nil {
 		return nil, err
 	}
+	if config.Lookups == LookupsGenerous {
+		t.relax("5203", "setl_id")
+		t.relax("5204", "setl_id")
+	}
 	r, err := loadRules(config.Data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -144,6 +179,20 @@ func (c *Config) defaults() error {
 	case RepeatRefuse, RepeatBook, RepeatSame:
 	default:
 		return fmt.Errorf("%w: repeat %q is not refuse, book or same", ErrConfig, c.Repeat)
+	}
+	switch c.Lookups {
+	case "":
+		c.Lookups = LookupsStrict
+	case LookupsStrict, LookupsGenerous:
+	default:
+		return fmt.Errorf("%w: lookups %q is not strict or generous", ErrConfig, c.Lookups)
+	}
+	switch c.Reversal {
+	case "":
+		c.Reversal = ReversalRefuse
+	case ReversalRefuse, ReversalAccept:
+	default:
+		return fmt.Errorf("%w: reversal %q is not refuse or accept", ErrConfig, c.Reversal)
 	}
 	if c.GatewayStatus == 0 {
 		c.GatewayStatus = http.StatusUnauthorized

@@ -2,6 +2,7 @@ package centersim
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -32,18 +33,59 @@ func (c *Center) query(r *request, now time.Time) (any, error) {
 	case "5201":
 		return c.queryVisits(r, p, d, now)
 	}
-	t := c.state.bySetl[d.text("setl_id")]
-	if t == nil || t.Institution != r.institution || t.PsnNo != p.PsnNo || t.MdtrtID != d.text("mdtrt_id") {
-		if r.infno == "5204" {
-			return []object{}, nil
-		}
-		return nil, refuse("未查询到结算信息")
-	}
+	t, lines := c.lookUp(r, p, d)
 	if r.infno == "5204" {
-		return c.queryLines(t), nil
+		return lines, nil
+	}
+	if t == nil {
+		return nil, refuse("未查询到结算信息")
 	}
 	return c.querySettlement(p, t), nil
 }
+
+// lookUp finds what 5203 and 5204 ask for: the settlement, and fee lines. By
+// the letter that takes the setl_id; a generous centre finds the visit's last
+// settlement, one that stands before one that does not, and all its lines.
+func (c *Center) lookUp(r *request, p *person, d record) (*settlement, []object) {
+	v := c.state.visits[d.text("mdtrt_id")]
+	if v == nil || v.institution != r.institution || v.PsnNo != p.PsnNo {
+		return nil, []object{}
+	}
+	if id := d.text("setl_id"); id != "" {
+		t := c.state.bySetl[id]
+		if t == nil || t.MdtrtID != v.MdtrtID || t.Institution != r.institution {
+			return nil, []object{}
+		}
+		return t, c.queryLines(v, v.batches[t.ChrgBchno], t)
+	}
+	var found *settlement
+	for _, t := range c.state.ofVisit(v) {
+		if found == nil || !c.state.stands(found) || c.state.stands(t) {
+			found = t
+		}
+	}
+	lines := []object{}
+	for _, number := range slices.Sorted(maps.Keys(v.batches)) {
+		var of *settlement
+		if b := v.batches[number]; b.settled() {
+			of = c.state.bySetl[b.setl[len(b.setl)-1]]
+		}
+		lines = append(lines, c.queryLines(v, v.batches[number], of)...)
+	}
+	return found, lines
+}
+
+// ofVisit are the rows of a visit, in the order of the ledger.
+func (s *state) ofVisit(v *visit) []*settlement {
+	rows := []*settlement{}
+	for _, id := range v.setl {
+		rows = append(rows, s.bySetl[id])
+	}
+	return rows
+}
+
+// stands tells whether a row is a settlement that nothing has undone.
+func (s *state) stands(t *settlement) bool { return t.Refunds == "" && s.refunds[t.SetlID] == nil }
 
 // entitlement answers 2001: one row for every fund of the insurance.
 func (c *Center) entitlement(r *request, p *person, d record) (any, error) {
@@ -126,10 +168,33 @@ func (c *Center) queryVisits(r *request, p *person, d record, now time.Time) (an
 				row["inhosp_stas"], row["endtime"] = "0", v.discharged.In(china).Format(timeForm)
 			}
 		}
+		rows = append(rows, c.withSettlements(row, v)...)
+	}
+	slices.SortStableFunc(rows, func(a, b object) int { return cmp.Compare(a["mdtrt_id"].(string), b["mdtrt_id"].(string)) })
+	return object{"mdtrtinfo": rows}, nil
+}
+
+// withSettlements is a row of 5201 as this centre shows it: a generous one has
+// a row for every settlement that stands, or one without a setl_id.
+func (c *Center) withSettlements(row object, v *visit) []object {
+	if c.config.Lookups != LookupsGenerous {
+		return []object{row}
+	}
+	rows := []object{}
+	for _, t := range c.state.ofVisit(v) {
+		if !c.state.stands(t) {
+			continue
+		}
+		of := maps.Clone(row)
+		of["setl_id"], of["medins_setl_id"], of["medfee_sumamt"] = t.SetlID, t.MsgID, num(t.Total)
+		of["setl_time"] = t.SetlTime.In(china).Format(timeForm)
+		rows = append(rows, of)
+	}
+	if len(rows) == 0 {
+		row["setl_id"], row["medins_setl_id"], row["medfee_sumamt"], row["setl_time"] = nil, nil, nil, nil
 		rows = append(rows, row)
 	}
-	slices.SortFunc(rows, func(a, b object) int { return cmp.Compare(a["mdtrt_id"].(string), b["mdtrt_id"].(string)) })
-	return object{"mdtrtinfo": rows}, nil
+	return rows
 }
 
 // typeIn is the person's category in an insurance, also an ended one.
@@ -184,12 +249,20 @@ func (c *Center) querySettlement(p *person, t *settlement) any {
 // listTypes tells list_type from the first letter of a catalogue code.
 var listTypes = map[byte]string{'X': "101", 'Z': "101", 'T': "102", 'C': "301"}
 
-// queryLines answers 5204: the lines of a settlement, straight in the output.
-func (c *Center) queryLines(t *settlement) any {
+// queryLines are rows of 5204: the lines of a batch, with the settlement they
+// belong to, if any.
+func (c *Center) queryLines(v *visit, b *batch, t *settlement) []object {
 	rows := []object{}
-	b := c.state.visits[t.MdtrtID].batches[t.ChrgBchno]
 	if b == nil {
 		return rows // refunded and withdrawn
+	}
+	var setlID any
+	medType := ""
+	switch {
+	case t != nil:
+		setlID, medType = t.SetlID, t.MedType
+	case v.info != nil:
+		medType = v.info.MedType
 	}
 	for n, l := range feesOutput(b.fees)["result"].([]object) {
 		booked := b.Lines[n]
@@ -205,7 +278,7 @@ func (c *Center) queryLines(t *settlement) any {
 			at = booked.At.In(china).Format(timeForm)
 		}
 		for field, value := range (object{
-			"mdtrt_id": t.MdtrtID, "setl_id": t.SetlID, "med_type": t.MedType, "fee_ocur_time": at,
+			"mdtrt_id": v.MdtrtID, "setl_id": setlID, "med_type": medType, "fee_ocur_time": at,
 			"hilist_code": booked.MedListCodg, "hilist_name": name, "list_type": list, "med_list_codg": booked.MedListCodg,
 			"medins_list_codg": booked.MedinsListCodg, "medins_list_name": name, "dosform_name": "-",
 			"hosp_appr_flag": map[bool]string{false: "0", true: "1"}[booked.Approved],

@@ -76,34 +76,58 @@ func (c *Center) takeBack(r *request, old *settlement, now time.Time) *settlemen
 
 // reverse undoes a transaction whose answer was lost, named by the msgid that
 // was sent. Of a msgid that was booked twice (RepeatBook) it reverses the later
-// one that still stands; asked again, the other.
-func (c *Center) reverse(r *request, e *event) error {
+// one that still stands; asked again, the other. An old answer means that there
+// is nothing to book.
+func (c *Center) reverse(r *request, e *event) (old any, err error) {
 	d := r.one("data")
 	infno, msgid := d.text("oinfno"), d.text("omsgid")
-	if infno == "2401" {
-		return c.reverseAdmission(r, e, msgid)
+	var undone bool
+	switch {
+	case infno == "2401":
+		undone, err = c.reverseAdmission(r, e, msgid)
+	case undoneBy[infno] != "":
+		undone, err = c.reverseSettlement(r, e, infno, msgid)
+	default:
+		err = refuse("交易[%s]不能冲正", printable(infno))
 	}
-	if undoneBy[infno] == "" {
-		return refuse("交易[%s]不能冲正", printable(infno))
+	switch {
+	case err != nil || e.Refund != nil || e.Cancel != nil:
+		return nil, err
+	case undone && c.config.Reversal == ReversalAccept:
+		return object{}, nil
+	case undone:
+		return nil, refuse("原交易已冲正或已撤销")
+	case c.config.Reversal == ReversalRefuse:
+		return nil, refuse("未查询到原交易")
+	case c.state.voided[[2]string{r.institution, msgid}]:
+		return object{}, nil
+	case msgid == r.msgid:
+		return nil, refuse("原报文ID与本报文ID相同")
 	}
-	var reversed bool
+	if _, err := c.personOf(r, d); err != nil {
+		return nil, err
+	}
+	e.Void = &voided{MsgID: msgid}
+	return nil, nil
+}
+
+// reverseSettlement takes back the last settlement of that msgid that stands;
+// undone tells that there was one and none stands.
+func (c *Center) reverseSettlement(r *request, e *event, infno, msgid string) (undone bool, err error) {
 	for _, old := range slices.Backward(c.state.settlements) {
 		if old.MsgID != msgid || old.Institution != r.institution || old.Refunds != "" || old.infno() != infno {
 			continue
 		}
-		if old.PsnNo != d.text("psn_no") {
-			return refuse("人员编号psn_no与原交易不一致")
+		if old.PsnNo != r.one("data").text("psn_no") {
+			return false, refuse("人员编号psn_no与原交易不一致")
 		}
 		if c.state.refunds[old.SetlID] != nil {
-			reversed = true
+			undone = true
 			continue
 		}
 		e.Refund = c.takeBack(r, old, e.Time)
 		e.Refund.Reversal = true
-		return nil
+		return false, nil
 	}
-	if reversed {
-		return refuse("原交易已冲正或已撤销")
-	}
-	return refuse("未查询到原交易")
+	return undone, nil
 }

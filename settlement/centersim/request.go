@@ -63,6 +63,15 @@ func parseTable(tsv string) (table, error) {
 	return t, nil
 }
 
+// relax lets a request leave out a field.
+func (t table) relax(infno, name string) {
+	for i := range t[infno] {
+		if t[infno][i].name == name {
+			t[infno][i].required = false
+		}
+	}
+}
+
 // refusal is what the centre says no with: infcode -1 and these words. They
 // name fields and positions, never a person.
 type refusal struct{ message string }

@@ -33,6 +33,8 @@ type event struct {
 	StayLinesCancel *linesCancel `json:"stay_lines_cancel,omitempty"`
 	Discharge       *discharge   `json:"discharge,omitempty"` // 2402, 2405
 
+	Void *voided `json:"void,omitempty"` // 2601 of what never arrived
+
 	FeesCancel *feesCancel     `json:"fees_cancel,omitempty"`
 	Cancel     *registerCancel `json:"register_cancel,omitempty"`
 }
@@ -100,6 +102,11 @@ type registerCancel struct {
 	MdtrtID string `json:"mdtrt_id"`
 }
 
+// voided is a msgid that was reversed before it arrived: it must not any more.
+type voided struct {
+	MsgID string `json:"omsgid"`
+}
+
 // visit is what has become of a registration.
 type visit struct {
 	register
@@ -109,6 +116,7 @@ type visit struct {
 	feedetlSn   map[string]bool
 	cancelled   bool
 	discharged  *time.Time // an inpatient who has left
+	setl        []string   // every row of the visit, refunds included
 }
 
 // settled tells whether any batch is settled and not refunded.
@@ -151,6 +159,7 @@ type state struct {
 	bySetl      map[string]*settlement // setl_id
 	refunds     map[string]*settlement // setl_id of what was refunded
 	files       map[string]*file       // file_qury_no
+	voided      map[[2]string]bool     // institution, msgid
 }
 
 func newState(r *rules) *state {
@@ -158,7 +167,7 @@ func newState(r *rules) *state {
 		rules: r, signIns: map[string]*event{}, byMsgID: map[[2]string]*event{},
 		visits: map[string]*visit{}, byOtp: map[[2]string]*visit{},
 		accountUsed: map[accountKey]fen{}, used: map[yearKey]used{},
-		bySetl: map[string]*settlement{}, refunds: map[string]*settlement{}, files: map[string]*file{},
+		bySetl: map[string]*settlement{}, refunds: map[string]*settlement{}, files: map[string]*file{}, voided: map[[2]string]bool{},
 	}
 }
 
@@ -234,6 +243,8 @@ func (s *state) apply(e *event) error {
 	case e.Statement != nil:
 		e.Statement.institution = e.Institution
 		s.files[e.Statement.Number] = e.Statement
+	case e.Void != nil:
+		s.voided[[2]string{e.Institution, e.Void.MsgID}] = true
 	case e.Refund != nil:
 		if err := s.applyRefund(e.Refund); err != nil {
 			return err
@@ -332,5 +343,8 @@ func (s *state) count(t *settlement) error {
 	}
 	s.settlements = append(s.settlements, t)
 	s.bySetl[t.SetlID] = t
+	if v := s.visits[t.MdtrtID]; v != nil {
+		v.setl = append(v.setl, t.SetlID)
+	}
 	return nil
 }

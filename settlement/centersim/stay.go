@@ -290,23 +290,23 @@ func (c *Center) settleStay(r *request, now time.Time, again bool) (*settlement,
 	return t, c.pay(r, t, v.register, p, i, pol, flag == "1")
 }
 
-// reverseAdmission is 2601 for 2401.
-func (c *Center) reverseAdmission(r *request, e *event, msgid string) error {
+// reverseAdmission is 2601 for 2401; undone tells that it was taken back before.
+func (c *Center) reverseAdmission(r *request, e *event, msgid string) (undone bool, err error) {
 	old := c.state.byMsgID[[2]string{r.institution, msgid}]
 	if old == nil || old.Infno != "2401" || old.Register == nil {
-		return refuse("未查询到原交易")
+		return false, nil
 	}
 	v := c.state.visits[old.Register.MdtrtID]
 	switch {
 	case v.PsnNo != r.one("data").text("psn_no"):
-		return refuse("人员编号psn_no与原交易不一致")
+		return false, refuse("人员编号psn_no与原交易不一致")
 	case v.cancelled:
-		return refuse("原交易已冲正或已撤销")
+		return true, nil
 	case len(v.lines()) > 0 || v.discharged != nil:
-		return refuse("有未撤销的费用明细或已办理出院，不能冲正入院")
+		return false, refuse("有未撤销的费用明细或已办理出院，不能冲正入院")
 	}
 	e.Cancel = &registerCancel{MdtrtID: v.MdtrtID}
-	return nil
+	return false, nil
 }
 
 func (s *state) applyStay(e *event) error {

@@ -58,6 +58,9 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 	if len(pol.Institutions) > 0 && !slices.Contains(pol.Institutions, r.institution) {
 		return nil, nil, refuse("定点医药机构编号不存在")
 	}
+	if c.state.voided[[2]string{r.institution, r.msgid}] {
+		return nil, nil, refuse("该报文已冲正，不再受理")
+	}
 	again, output, err := c.repeated(r)
 	if err != nil || output != nil {
 		return nil, output, err
@@ -142,7 +145,11 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 		}
 		return nil, old, nil
 	case "2601":
-		return e, nil, c.reverse(r, e)
+		old, err := c.reverse(r, e)
+		if err != nil || old == nil {
+			return e, nil, err
+		}
+		return nil, old, nil
 	case "9002":
 		return e, nil, c.signOut(r, e)
 	case "2001", "5201", "5203", "5204":
