@@ -113,10 +113,17 @@ const (
 	JournalAltered        Code = "OC-2312" // The journal was altered by something else than onecard.
 	DecisionInvalid       Code = "OC-2313" // A decision needs who decides, why, and, for done, the settlement's id and amounts.
 	BackupFailed          Code = "OC-2314" // The journal's backup failed, or the copy is not what the journal is.
+	NeverArrived          Code = "OC-2321" // The transaction never reached the insurance centre; nothing is booked.
+	LateContradicts       Code = "OC-2322" // An answer of the insurance centre came late and contradicts the journal; a person must see to it.
+	ResolveGivenUp        Code = "OC-2323" // A settlement of unknown outcome cannot be resolved by asking; a person must decide it.
 	OutboxDead            Code = "OC-2401" // Something could not be delivered to the insurance centre; a person must look at it.
 	OutboxUnknown         Code = "OC-2402" // There is no such item in the outbox.
 	OutboxState           Code = "OC-2403" // The item's state does not permit this.
 	MayNotWait            Code = "OC-2404" // This transaction cannot wait in the outbox.
+	ReconciliationDiffers Code = "OC-2501" // The books do not balance with the insurance centre's.
+	ReconciliationUnknown Code = "OC-2502" // There is no such report of reconciliation, or there is a newer one.
+	ReconciliationRow     Code = "OC-2503" // The difference cannot be dealt with like that.
+	ReconciliationPeriod  Code = "OC-2504" // Not a period that can be reconciled.
 	TokenInvalid          Code = "OC-3001" // The access token is missing or wrong.
 	OriginForeign         Code = "OC-3002" // Requests from other web sites are refused.
 	HostForeign           Code = "OC-3003" // This host name is refused.
