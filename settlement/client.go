@@ -37,6 +37,7 @@ type Config struct {
 	ConnectTimeout time.Duration                                                        // connection and TLS, 0: 10 s
 	AnswerTimeout  time.Duration                                                        // from the connection to the last byte of the answer, 0: 60 s
 	AnswerLimit    int64                                                                // bytes, 0: 8 MiB
+	LateTimeout    time.Duration                                                        // how long a late answer is awaited beyond that, 0: as long again, at most 60 s; see Client.TakeLate
 	Dial           func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
 
 	Now func() time.Time // nil: time.Now
@@ -49,6 +50,7 @@ type Client struct {
 	endpoint  *url.URL
 	paths     map[string]*url.URL
 	transport *http.Transport
+	drains    drains
 }
 
 // idleConnections is how long a connection is kept for the next call of the
@@ -105,6 +107,9 @@ func NewClient(cfg Config) (*Client, error) {
 	if c.cfg.AnswerTimeout <= 0 {
 		c.cfg.AnswerTimeout = 60 * time.Second
 	}
+	if c.cfg.LateTimeout <= 0 {
+		c.cfg.LateTimeout = min(c.cfg.AnswerTimeout, time.Minute)
+	}
 	if c.cfg.AnswerLimit <= 0 {
 		c.cfg.AnswerLimit = 8 << 20
 	}
@@ -150,8 +155,12 @@ func endpoint(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// Close gives up idle connections. Calls in flight are not disturbed.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+// Close gives up idle connections, and the answers that are awaited beyond their
+// time-out. Calls in flight are not disturbed.
+func (c *Client) Close() {
+	c.drains.close()
+	c.transport.CloseIdleConnections()
+}
 
 // Catalogue returns the catalogue that requests are checked against.
 func (c *Client) Catalogue() *Catalogue { return c.cfg.Catalogue }
@@ -218,7 +227,7 @@ func (c *Client) Call(ctx context.Context, r Request) (Answer, error) {
 //
 // [OutcomeOf] tells what each means.
 func (c *Client) Do(ctx context.Context, p *Prepared) (Answer, error) {
-	m := &Message{Infno: p.Infno, Header: make(http.Header), Body: p.Body, Now: c.cfg.Now()}
+	m := &Message{Infno: p.Infno, Header: make(http.Header), Body: p.Body, Now: c.cfg.Now(), late: c.lateFor(p)}
 	if err := c.cfg.Style.Sign(m); err != nil {
 		return Answer{}, &unsentError{fmt.Errorf("%s: sign: %w", p.Infno, err)}
 	}
@@ -226,14 +235,20 @@ func (c *Client) Do(ctx context.Context, p *Prepared) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("%s: %w", p.Infno, err)
 	}
+	return c.read(p.Infno, r)
+}
+
+// read opens and decodes a complete HTTP answer.
+func (c *Client) read(infno string, r reply) (Answer, error) {
 	body := r.body
 	if o, ok := c.cfg.Style.(Opener); ok {
-		if body, err = o.Open(p.Infno, body); err != nil {
-			return Answer{}, fmt.Errorf("%s: open answer: %v: %w", p.Infno, err, ErrMalformed)
+		var err error
+		if body, err = o.Open(infno, body); err != nil {
+			return Answer{}, fmt.Errorf("%s: open answer: %v: %w", infno, err, ErrMalformed)
 		}
 	}
-	a, err := decodeAnswer(p.Infno, r.status, body)
-	a.Date, a.Output = r.date, c.cfg.Regional.output(p.Infno, a.Output)
+	a, err := decodeAnswer(infno, r.status, body)
+	a.Date, a.Output = r.date, c.cfg.Regional.output(infno, a.Output)
 	return a, err
 }
 
@@ -262,11 +277,19 @@ func (c *Client) exchange(ctx context.Context, m *Message) (r reply, err error) 
 // post sends a message on one connection. stale says that the connection was a
 // kept one and that nothing was sent on it.
 func (c *Client) post(ctx context.Context, m *Message) (r reply, stale bool, err error) {
+	if m.late != nil {
+		return c.postAwaiting(ctx, m)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var line sightings
 	timer := time.AfterFunc(math.MaxInt64, func() { cancel(errAnswerTimeout) })
 	defer timer.Stop()
+	return c.roundTrip(ctx, m, new(sightings), timer)
+}
+
+// roundTrip sends a message and reads the whole answer. timer is set to the
+// answer's time-out once there is a connection.
+func (c *Client) roundTrip(ctx context.Context, m *Message, line *sightings, timer *time.Timer) (r reply, stale bool, err error) {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		line.add(info.Conn, info.Reused)
 		timer.Reset(c.cfg.AnswerTimeout)

@@ -33,6 +33,8 @@ type Message struct {
 	Header http.Header
 	Body   []byte
 	Now    time.Time
+
+	late func(reply, error) // for an answer after its time-out, nil: none is awaited
 }
 
 // Credentials are what the region gave the institution, and what it wants the
