@@ -112,6 +112,9 @@ type Mover interface {
 	Dispense(ctx context.Context) error
 	// Emptied tells the unit that its reject bin was emptied: it counts from 0.
 	Emptied(ctx context.Context) error
+	// UnitState returns what the unit held when it was last looked at, which it
+	// is at the end of every move.
+	UnitState() *UnitState
 }
 
 // Mover returns the driver of a slot, to move cards with. The error wraps

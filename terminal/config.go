@@ -156,7 +156,7 @@ type OperatorConfig struct {
 	Name string `toml:"name"`
 	Type string `toml:"type"` // opter_type: 1 staff, 2 self-service terminal
 	// Rights are what may be done at this desk: settle, refund, resolve,
-	// reconcile. Left out, all; an empty list is a desk that only looks.
+	// reconcile, unit. Left out, all; an empty list is a desk that only looks.
 	Rights []string `toml:"rights"`
 }
 

@@ -78,6 +78,9 @@ func (r *ReaderConfig) checkUnit(key string) error {
 	default:
 		return wrong("driver", "bugst or tarm")
 	}
+	if r.Match == "" {
+		r.Match = transport.UnitName(r.Port) + " *" // this unit's slots, not another's
+	}
 	if r.CaptureAfter == 0 {
 		r.CaptureAfter = defaultCaptureAfter
 	}

@@ -44,8 +44,9 @@ type desk struct {
 	mu      sync.Mutex
 	seen    reader.SlotState // as the watcher saw it last
 	there   bool
-	keys    bool // the key holder came back
-	failing bool // a call to the PSAM failed
+	used    time.Time // when somebody last wanted something of the card
+	keys    bool      // the key holder came back
+	failing bool      // a call to the PSAM failed
 	view    Reader
 }
 
@@ -65,6 +66,7 @@ type job struct {
 	ctx  context.Context
 	do   func(context.Context, *held) error
 	raw  func(context.Context, exchanger) error // instead of do: also without an open card
+	move func(context.Context) error            // instead of do: the card is let go of before
 	done chan error
 }
 
@@ -86,6 +88,9 @@ func (d *desk) key() string { return d.slot.Kind + "\x00" + d.slot.Slot }
 // saw tells the desk how its slot looks now.
 func (d *desk) saw(slot reader.SlotState, there bool) {
 	d.mu.Lock()
+	if slot.Insertion != d.seen.Insertion {
+		d.used = d.svc.parts.Now()
+	}
 	d.seen, d.there = slot, there
 	d.mu.Unlock()
 	d.nudge()
@@ -110,7 +115,9 @@ func (d *desk) nudge() {
 func (d *desk) published() (Reader, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.view, d.there
+	view := d.view
+	view.Unit = unitView(d.seen.Unit)
+	return view, d.there
 }
 
 // quiet reports whether the view says what the slot holds, and whether that is
@@ -381,6 +388,8 @@ func (d *desk) raw(ctx context.Context, do func(context.Context, exchanger) erro
 
 func (d *desk) submit(j *job) error {
 	ctx := j.ctx
+	d.touch()
+	defer d.touch()
 	select {
 	case d.jobs <- j:
 	default:
@@ -402,8 +411,12 @@ func (d *desk) serve(ctx context.Context, j *job) {
 		j.done <- j.ctx.Err()
 		return
 	}
-	if j.raw != nil {
+	switch {
+	case j.raw != nil:
 		j.done <- d.serveRaw(ctx, j)
+		return
+	case j.move != nil:
+		j.done <- d.serveMove(ctx, j)
 		return
 	}
 	if d.held == nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"onecard/card"
@@ -86,6 +87,9 @@ func (s *Service) doctorReaders(check func(name, zh, en string, err error) Check
 		switch r.State {
 		case ReaderEmpty:
 			if r.Role == RolePSAM {
+				if s.role(reader.SlotState{Slot: r.Name, Kind: r.Kind}) != RolePSAM {
+					continue // a place for one, where none is needed
+				}
 				err = card.ErrNoPSAM
 			} else if empty {
 				err = reader.ErrNoCard
@@ -97,6 +101,15 @@ func (s *Service) doctorReaders(check func(name, zh, en string, err error) Check
 			}
 		}
 		checks = append(checks, check("reader "+r.ID, "读卡器 "+r.Name, "reader "+r.Name, err))
+	}
+	units := make(map[string]bool)
+	for _, d := range s.unitDesks() {
+		u := d.unit()
+		if u == nil || units[u.Name] {
+			continue
+		}
+		units[u.Name] = true
+		checks = append(checks, check("unit "+d.id, "卡片传输机构 "+u.Name, "card unit "+strings.TrimPrefix(u.Name, "card unit "), unitHealth(u)))
 	}
 	return checks
 }

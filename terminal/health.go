@@ -14,6 +14,7 @@ const (
 	HealthUpstream = "upstream"
 	HealthJournal  = "journal"
 	HealthClock    = "clock"
+	HealthUnit     = "unit" // only where there is a card unit
 )
 
 // health is the registry of conditions. A condition that was never set is not

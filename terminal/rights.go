@@ -15,9 +15,10 @@ const (
 	RightRefund    = "refund"    // take a settlement back
 	RightResolve   = "resolve"   // decide what stayed unknown
 	RightReconcile = "reconcile" // act on differences with the centre
+	RightUnit      = "unit"      // capture cards, dispense new ones, empty the reject bin
 )
 
-var rights = []string{RightSettle, RightRefund, RightResolve, RightReconcile}
+var rights = []string{RightSettle, RightRefund, RightResolve, RightReconcile, RightUnit}
 
 // ErrNotPermitted refuses what the desk's operator has no right to (OC-3011).
 var ErrNotPermitted = fault.New(fault.NotPermitted, "not permitted to this operator")

@@ -22,6 +22,8 @@ func shownRole(slot reader.SlotState, role string) string {
 		return role
 	case contactless(slot.Slot):
 		return RoleContactless
+	case samSlot(slot.Slot):
+		return RolePSAM
 	}
 	return RoleUser
 }
@@ -37,6 +39,10 @@ func contactless(name string) bool {
 	}
 	return false
 }
+
+// samSlot tells by its name whether a slot is one inside a card unit, where no
+// holder's card goes.
+func samSlot(name string) bool { return strings.Contains(name, " SAM ") }
 
 // preference says which reader is meant where the caller does not care: one with a
 // card that was read before one with another card before an empty one, and among

@@ -140,6 +140,9 @@ func (s *Service) Run(ctx context.Context) error {
 			}
 		}
 	})
+	if s.hasUnits() {
+		wg.Go(func() { s.tendUnits(ctx) })
+	}
 	if s.parts.KeysCheck != nil {
 		wg.Go(func() { s.repeat(ctx, s.checkKeys) })
 	}
@@ -196,18 +199,32 @@ func (s *Service) repeat(ctx context.Context, check func(context.Context) (well 
 	}
 }
 
-// role is what the configuration says a slot is for; empty for a slot that no
-// [[reader]] names.
-func (s *Service) role(slot reader.SlotState) string {
-	for _, r := range s.cfg.Readers {
+// configured is what the configuration says of a slot; nil where no [[reader]] names
+// it.
+func (s *Service) configured(slot reader.SlotState) *ReaderConfig {
+	for i := range s.cfg.Readers {
+		r := &s.cfg.Readers[i]
 		if r.Kind != slot.Kind {
 			continue
 		}
 		if wildcard(r.Match, slot.Slot) && (r.Serial == "" || strings.Contains(slot.Slot, "("+r.Serial+")")) {
-			return r.Role
+			return r
 		}
 	}
-	return ""
+	return nil
+}
+
+// role is what the configuration says a slot is for; empty for a slot that no
+// [[reader]] names.
+func (s *Service) role(slot reader.SlotState) string {
+	r := s.configured(slot)
+	switch {
+	case r == nil:
+		return ""
+	case r.Role == RoleUser && samSlot(slot.Slot):
+		return RoleAuto // what is said of a card unit is said of its cards
+	}
+	return r.Role
 }
 
 // reconcile brings the desks into line with the slots there are.

@@ -31,7 +31,7 @@ type State struct {
 	Simulated   bool        `json:"simulated"` // test keys or simulators take part
 	Institution Institution `json:"institution"`
 	Operator    Operator    `json:"operator"`
-	Rights      []string    `json:"rights"` // settle, refund, resolve, reconcile: those granted
+	Rights      []string    `json:"rights"` // settle, refund, resolve, reconcile, unit: those granted
 	Counter     Defaults    `json:"counter"`
 	Health      []Condition `json:"health"`
 	Readers     []Reader    `json:"readers"`
@@ -102,6 +102,7 @@ type Reader struct {
 	State  string `json:"state"`
 	Fault  *Fault `json:"fault"`
 	Card   *Card  `json:"card"`
+	Unit   *Unit  `json:"unit,omitempty"` // the motorised unit around the slot
 }
 
 // A Card is the card in a reader, with what identifies its holder masked.

@@ -54,10 +54,12 @@ type cli struct {
 	Debit   debitCmd   `cmd:"" help:"Take an amount from the medical account on the card."`
 	Proof   proofCmd   `cmd:"" help:"Ask the card for the proof of its latest purchase."`
 	Readers readersCmd `cmd:"" help:"List the readers and what is in them."`
+	Unit    unitCmd    `cmd:"" help:"A motorised card unit: status, return, capture, dispense, emptied."`
 	Settle  settleCmd  `cmd:"" help:"Play a whole visit from a file: register, fee lines, trial, settle."`
 	Journal journalCmd `cmd:"" help:"The journal: list, show, resolve, export, verify, backup."`
 	APDU    apduCmd    `cmd:"" name:"apdu" help:"Send raw commands to the card."`
 	Call    callCmd    `cmd:"" help:"Send one transaction that books nothing, such as a look-up, to the insurance centre."`
+	Outbox  outboxCmd  `cmd:"" help:"What waits until the insurance centre takes it: list, show, add, retry, drop."`
 	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this machine."`
 	Lend    lendCmd    `cmd:"" help:"Lend this machine's readers to a desk on another one."`
 	Sim     simCmd     `cmd:"" help:"Run a simulator."`

@@ -22,6 +22,7 @@ type program struct {
 	name  string
 	where string // the last word of its first line
 	cmd   *exec.Cmd
+	in    io.WriteCloser // its standard input
 	ended chan struct{}
 	err   error // of Wait, once it has ended
 
@@ -47,6 +48,9 @@ func launch(dir string, env []string, name string, args ...string) (*program, er
 	}
 	errs, err := p.cmd.StderrPipe()
 	if err != nil {
+		return nil, err
+	}
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
@@ -210,8 +214,8 @@ func finishWith(t testing.TB, env []string, in, name string, args ...string) (ou
 // A hospital is what a configuration of these tests says.
 type hospital map[string]string
 
-// toml is the configuration: kind, match, role, image and quirks of the one
-// reader, hsm, center, style, credentials, listen, state, pin, terminal (its
+// toml is the configuration: kind, match, role, image, quirks and reader (other
+// keys, with semicolons for line ends) of the one reader, rights, hsm, center, style, credentials, listen, state, pin, terminal (its
 // number), profile.
 func (h hospital) toml() string {
 	value := func(key, otherwise string) string {
@@ -227,6 +231,9 @@ func (h hospital) toml() string {
 	line("[[reader]]\nkind = %q\nmatch = %q\nrole = %q", value("kind", "virtual"), value("match", "*"), value("role", "user"))
 	if value("kind", "virtual") == "virtual" {
 		line("image = %q", value("image", "3.0"))
+	}
+	if more := value("reader", ""); more != "" {
+		line("%s", strings.ReplaceAll(more, ";", "\n"))
 	}
 	if quirks := value("quirks", ""); quirks != "" {
 		line("quirks = [\"%s\"]", strings.ReplaceAll(quirks, ",", `", "`))
@@ -248,6 +255,9 @@ func (h hospital) toml() string {
 		line("terminal = %q", terminal)
 	}
 	line("[operator]\nno = \"0001\"\nname = \"收费一\"")
+	if rights, given := h["rights"]; given {
+		line("rights = [%s]", rights)
+	}
 	line("[counter]\ndepartment_code = \"0300\"\ndepartment_name = \"内科\"\nspecialty = \"A03\"")
 	line("doctor_code = \"D51010000001\"\ndoctor_name = \"李医生\"\ndiagnosis_code = \"I10.x00\"\ndiagnosis_name = \"原发性高血压\"")
 	if pin := value("pin", ""); pin != "" {

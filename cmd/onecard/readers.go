@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"onecard/terminal"
 	"onecard/terminal/api"
@@ -31,28 +32,45 @@ func (c *readersCmd) Run(a *app) error {
 	if len(state.Readers) == 0 {
 		a.print("%s\n", a.say("没有读卡器", "no reader"))
 	}
+	shown := make(map[string]bool)
 	for _, r := range state.Readers {
 		a.printReader("", r)
+		if r.Unit != nil && !shown[r.Unit.Name] {
+			shown[r.Unit.Name] = true
+			for _, line := range a.unitLines(*r.Unit) {
+				a.print("    %s\n", line)
+			}
+		}
 	}
 	return nil
 }
 
 // watchReaders follows the events and prints what is different from before.
 func (a *app) watchReaders(client *api.Client) error {
-	shown := make(map[string]string)
+	shown, units := make(map[string]string), make(map[string]string)
 	_, err := client.Await(a.ctx, func(s terminal.State) bool {
 		now := make(map[string]terminal.Reader)
 		for _, r := range s.Readers {
 			now[r.ID] = r
-			line := a.readerLine(r)
-			if shown[r.ID] == line {
+			line, unit := a.readerLine(r), ""
+			if r.Unit != nil {
+				unit = strings.Join(a.unitLines(*r.Unit), "\n")
+			}
+			at := s.Time.In(chinaTime).Format("15:04:05.000") + " "
+			switch {
+			case shown[r.ID] == line && (r.Unit == nil || units[r.Unit.Name] == unit):
 				continue
+			case a.JSON:
+				a.jsonLine(r)
+			case shown[r.ID] != line:
+				a.printReader(at, r)
 			}
 			shown[r.ID] = line
-			if a.JSON {
-				a.jsonLine(r)
-			} else {
-				a.printReader(s.Time.In(chinaTime).Format("15:04:05.000")+" ", r)
+			if r.Unit != nil && units[r.Unit.Name] != unit {
+				units[r.Unit.Name] = unit
+				if !a.JSON {
+					a.print("%s%s\n", at, strings.ReplaceAll(unit, "\n", "\n"+at))
+				}
 			}
 		}
 		for id := range shown {

@@ -36,6 +36,7 @@ import (
 //	start VARIABLE PROGRAM ARGS... start a program; the variable is the last
 //	                               word of its first line: an address
 //	end VARIABLE                   interrupt it; it ends with status 0
+//	tell VARIABLE WORDS...         write a line to its standard input
 //	await CONDITION...             follow the daemon's events until they hold
 //	verify-with-key KEY FILE SIGNATURE
 //	                               onecard cert verify; KEY is what cert show printed
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"config": cmdConfig, "image": cmdImage, "start": cmdStart, "end": cmdEnd, "await": cmdAwait,
+				"config": cmdConfig, "image": cmdImage, "start": cmdStart, "end": cmdEnd, "tell": cmdTell, "await": cmdAwait,
 				"exits": cmdExits, "json": cmdJSON, "keys": cmdKeys, "http": cmdHTTP,
 				"order": cmdOrder, "verify-with-key": cmdVerify,
 			},
@@ -168,7 +169,20 @@ func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprint(ts.Stderr(), p.errs.String())
 }
 
-// cmdAwait knows reader=STATE, visit=STATE or none, pin=verified, and the
+func cmdTell(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: tell VARIABLE WORDS... of a program that was started")
+	}
+	p := ts.Value(programs{}).(map[string]*program)[args[0]]
+	if p == nil {
+		ts.Fatalf("tell: %s was not started", args[0])
+	}
+	_, err := fmt.Fprintln(p.in, strings.Join(args[1:], " "))
+	ts.Check(err)
+}
+
+// cmdAwait knows reader=STATE, visit=STATE or none, pin=verified, of a card unit
+// unit=none, mouth or inside, wrong=CODE, last=CODE and bin=CARDS, and the
 // conditions of health: hsm=OC-1402, clock=ok.
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -208,6 +222,8 @@ func facts(s terminal.State, key string) []string {
 				found = append(found, "verified")
 			}
 		}
+	case "unit", "wrong", "last", "bin":
+		found = append(found, unitFacts(s, key)...)
 	case "visit":
 		if s.Visit == nil {
 			return []string{"none"}
@@ -221,6 +237,27 @@ func facts(s terminal.State, key string) []string {
 			found = append(found, "ok")
 		default:
 			found = append(found, string(c.Fault.Code))
+		}
+	}
+	return found
+}
+
+// unitFacts are what the card units of a state say under a key.
+func unitFacts(s terminal.State, key string) []string {
+	var found []string
+	for _, r := range s.Readers {
+		switch u := r.Unit; {
+		case u == nil:
+		case key == "unit":
+			found = append(found, u.Card.Code)
+		case key == "last" && u.Last != nil:
+			found = append(found, string(u.Last.Fault.Code))
+		case key == "bin" && u.InBin != nil:
+			found = append(found, strconv.Itoa(*u.InBin))
+		case key == "wrong":
+			for _, f := range u.Faults {
+				found = append(found, string(f.Code))
+			}
 		}
 	}
 	return found

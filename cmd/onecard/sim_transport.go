@@ -181,7 +181,15 @@ func (h *hands) insert(ctx context.Context) {
 func (h *hands) follow(ctx context.Context, input io.Reader) {
 	lines := bufio.NewScanner(input)
 	for lines.Scan() && ctx.Err() == nil {
-		switch strings.TrimSpace(lines.Text()) {
+		word, rest, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+		switch word {
+		case "fault":
+			f, err := transportsim.ParseFault(strings.TrimSpace(rest))
+			if err != nil {
+				h.say("%v\n", err)
+				continue
+			}
+			h.unit.Order(f)
 		case "insert":
 			h.insert(ctx)
 		case "pull":

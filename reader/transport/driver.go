@@ -84,6 +84,10 @@ type request struct {
 	done chan error // buffered
 }
 
+// UnitName is the name of the unit on a serial port, which begins the names of its
+// slots.
+func UnitName(port string) string { return "card unit " + port }
+
 // New returns a driver. Nothing is opened before [Driver.Watch].
 func New(cfg Config) *Driver {
 	if cfg.Poll <= 0 {
@@ -228,8 +232,12 @@ func (p *pictures) give() {
 	list := make([]reader.SlotState, 0, len(p.d.slots))
 	unit := p.d.unitState()
 	for _, s := range p.d.slots {
+		around := unit
+		if s.chip >= 0 {
+			around = nil // no card is moved to a SAM slot
+		}
 		list = append(list, reader.SlotState{
-			Unit: unit,
+			Unit: around,
 			Slot: s.name, Kind: p.d.Kind(), Present: s.present, Mute: s.present && len(s.atr) == 0,
 			InUse: len(s.links) > 0, Exclusive: s.exclusive != nil, ATR: bytes.Clone(s.atr), Insertion: s.insertion,
 		})
@@ -292,25 +300,32 @@ func (d *Driver) Status() (Status, error) {
 // end with [reader.ErrCardRemoved]. It fails with [reader.ErrNoCard] where there is
 // no card inside.
 func (d *Driver) Return(ctx context.Context) error {
-	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(o.giveBack(ctx)) })
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(ctx, o.giveBack(ctx)) })
 }
 
 // Capture brings the card into the reject bin and records it. Sessions with it end.
 // It fails with [reader.ErrNoCard] where there is none, and with [ErrBinFull].
 func (d *Driver) Capture(ctx context.Context) error {
-	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(o.capture(ctx, ByOrder)) })
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(ctx, o.capture(ctx, ByOrder)) })
 }
 
 // Dispense fetches a card from the hopper and connects to it. It fails with
 // [ErrOccupied] where there is a card already, and with [ErrHopperEmpty].
 func (d *Driver) Dispense(ctx context.Context) error {
-	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(o.dispense(ctx)) })
+	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.acted(ctx, o.dispense(ctx)) })
 }
 
 // Emptied sets the unit's counter of captured cards to 0, when a person has emptied
 // the reject bin.
 func (d *Driver) Emptied(ctx context.Context) error {
 	return d.call(ctx, func(ctx context.Context, o *owner) error { return o.emptied(ctx) })
+}
+
+// UnitState returns what the unit held when it was last looked at.
+func (d *Driver) UnitState() *reader.UnitState {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unitState()
 }
 
 // Look looks at the sensors now, not at the next time.

@@ -124,6 +124,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("card unit error %s", e.Unit)
 }
 
+// FaultDetail returns what Error does: the unit's own code is what its maker's
+// service asks for.
+func (e *Error) FaultDetail() string { return e.Error() }
+
 // Unwrap returns the kind of the failure, [ErrHardware] for an unknown code.
 func (e *Error) Unwrap() error {
 	if t, ok := e.Text(); ok {

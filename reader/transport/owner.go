@@ -404,10 +404,14 @@ func (o *owner) countBin(ctx context.Context) error {
 	return nil
 }
 
-// acted shows how a move went that somebody ordered.
-func (o *owner) acted(err error) error {
+// acted shows how a move went that somebody ordered, and looks where the card is.
+func (o *owner) acted(ctx context.Context, err error) error {
 	var e *Error
-	if err == nil || errors.As(err, &e) {
+	switch {
+	case err == nil:
+		o.d.tell(nil)
+		return o.look(ctx)
+	case errors.As(err, &e):
 		o.d.tell(err)
 	}
 	return err
@@ -442,10 +446,7 @@ func (o *owner) dispense(ctx context.Context) error {
 	if err := o.shut(ctx); err != nil {
 		return err
 	}
-	if err := o.unit.Move(ctx, Contact); err != nil {
-		return err
-	}
-	return o.look(ctx)
+	return o.unit.Move(ctx, Contact)
 }
 
 // transmit sends a link's command.

@@ -29,7 +29,7 @@ func cardUnit(r terminal.ReaderConfig, stateDir string, log *logrus.Logger) read
 		}
 	}
 	return transport.New(transport.Config{
-		Name:         "card unit " + r.Port,
+		Name:         transport.UnitName(r.Port),
 		Open:         func() (transport.Port, error) { return transport.OpenPort(r.Port, r.Baud, r.Driver) },
 		Unit:         func(p transport.Port) transport.Unit { return transport.Units[r.Unit](p, r.Baud) },
 		CaptureAfter: r.CaptureAfter.Duration(),
