@@ -254,7 +254,7 @@ func TestVerifyFindsWhatWasAltered(t *testing.T) {
 		`DELETE FROM decision`, `UPDATE decision SET who = 'nobody'`, `INSERT INTO decision VALUES (2, 1, 0, 'x', 'y')`,
 		`INSERT INTO decision VALUES (99, 1, 0, 'x', 'y')`, `UPDATE entry SET seq = born WHERE id = 1`,
 		`UPDATE entry SET outcome = 'intended', closed_at = NULL, setl_id = '', answer = NULL, seq = born WHERE id = 1`,
-		`INSERT INTO entry SELECT 7, 'V7', infno, 'm7', day, opened_at, closed_at, outcome, agreed_total, agreed_fund, agreed_account, agreed_cash, total, fund, account, cash, 'M7', psn_no, holder, setl_id, fault, message, note, NULL, request_sha256, request, answer, born, seq FROM entry WHERE id = 1`,
+		`INSERT INTO entry SELECT 7, 'V7', infno, 'm7', day, opened_at, closed_at, outcome, agreed_total, agreed_fund, agreed_account, agreed_cash, total, fund, account, cash, 'M7', psn_no, holder, setl_id, fault, message, note, NULL, request_sha256, request, answer, born, seq, NULL FROM entry WHERE id = 1`,
 	} {
 		path := filepath.Join(dir, fmt.Sprint(i, ".db"))
 		for _, ending := range []string{".db", ".key", ".mark"} {

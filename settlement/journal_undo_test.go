@@ -3,6 +3,7 @@ package settlement
 import (
 	"errors"
 	"path/filepath"
+	"regexp"
 	"testing"
 )
 
@@ -166,8 +167,12 @@ func TestExtendVersion2(t *testing.T) {
 	conclude(t, j, first, Conclusion{Outcome: Done, SetlID: "S1"})
 	doubt := intend(t, j, anEntry("V2"))
 	// What version 2 had not.
-	for _, statement := range []string{
-		`DROP TABLE attempt`, `DROP TABLE outbox`, `DROP TABLE reconciliation`, `DROP TRIGGER entry_sent`,
+	var statements []string
+	for _, table := range regexp.MustCompile(`CREATE TABLE (\w+)`).FindAllStringSubmatch(work, -1) {
+		statements = append(statements, "DROP TABLE "+table[1])
+	}
+	for _, statement := range append(statements,
+		`DROP TRIGGER entry_sent`,
 		`DROP INDEX entry_unresolved`, `DROP INDEX entry_standing`, `DROP INDEX entry_mdtrt`, `DROP INDEX entry_undoing`,
 		`ALTER TABLE entry DROP COLUMN undoes`,
 		`CREATE UNIQUE INDEX entry_unresolved ON entry (visit) WHERE outcome IN ('intended', 'unknown')`,
@@ -175,7 +180,7 @@ func TestExtendVersion2(t *testing.T) {
 		   WHERE outcome IN ('intended', 'unknown', 'done') AND reversed_by IS NULL`,
 		`CREATE UNIQUE INDEX entry_mdtrt ON entry (mdtrt_id) WHERE outcome IN ('intended', 'unknown') AND mdtrt_id <> ''`,
 		`PRAGMA user_version = 2`,
-	} {
+	) {
 		if _, err := j.write.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(statement, err)
 		}
