@@ -80,7 +80,7 @@ type Resolver struct {
 	late     []Late // not looked at yet
 	count    int64  // attempts since the start
 
-	statements statements
+	statements *statements
 }
 
 // NewResolver checks the configuration. It asks nothing before Run or Resolve.
@@ -192,7 +192,7 @@ func (r *Resolver) resolve(ctx context.Context, id int64, by string) (Resolution
 	if err != nil {
 		return Resolution{}, err
 	}
-	q := &inquiry{r: r, entry: e, at: r.cfg.Now()}
+	q := &inquiry{r: r, entry: e, at: r.cfg.Now(), excluded: make(map[string]bool)}
 	decided, err := q.decide(ctx)
 	if err != nil {
 		return Resolution{}, err

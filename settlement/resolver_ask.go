@@ -21,6 +21,8 @@ type inquiry struct {
 	sent  sentFacts
 	scope Scope
 	down  bool // the line failed: the rest need not be asked now
+	// excluded are settlements, by setl_id, that 5203 told are another's.
+	excluded map[string]bool
 }
 
 // A decision is what an inquiry comes to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"onecard/fault"
 )
@@ -34,7 +35,9 @@ func (q *inquiry) decide(ctx context.Context) (decision, error) {
 		var found []candidate
 		switch infno {
 		case infnoSettlementQuery:
-			if e.SetlID != "" {
+			if e.SetlID != "" || e.Undoes == 0 && e.MdtrtID != "" {
+				// Without the number a few regions find it by the visit; where the
+				// tables say otherwise it is not sent.
 				found = []candidate{{setlID: e.SetlID}}
 			}
 			if original != nil && original.SetlID != "" {
@@ -75,7 +78,7 @@ func (q *inquiry) decide(ctx context.Context) (decision, error) {
 		return decision{}, ctx.Err()
 	case q.down:
 		return undecided(ReasonLine), nil
-	case len(list.hits)+len(list.maybe) > 0:
+	case len(list.hits) > 0 || !q.others(list.maybe):
 		return undecided(ReasonSilent), nil // it may be there, and what it is cannot be seen
 	case list.whole:
 		return q.absent(list, stands, gone), nil
@@ -120,6 +123,11 @@ func (q *inquiry) original(ctx context.Context, o Entry) (stands, gone bool) {
 	return true, false
 }
 
+// others says whether 5203 told of every row that it is another's.
+func (q *inquiry) others(rows []ResultRow) bool {
+	return !slices.ContainsFunc(rows, func(row ResultRow) bool { return !q.excluded[row.SetlID] })
+}
+
 // look compares one settlement of upstream's with the entry. certain says that
 // no other question need be asked.
 func (q *inquiry) look(ctx context.Context, c candidate, list listing) (d decision, certain bool) {
@@ -129,7 +137,7 @@ func (q *inquiry) look(ctx context.Context, c candidate, list listing) (d decisi
 		q.note(infnoSettlementQuery, found, ofSettlement(c.setlID, total))
 		return toPerson(why), true
 	}
-	if c.setlID == "" || len(c.setlID) > 30 {
+	if c.setlID == "" && c.row != nil || len(c.setlID) > 30 {
 		return decision{}, false
 	}
 	if ours {
@@ -156,12 +164,19 @@ func (q *inquiry) look(ctx context.Context, c candidate, list listing) (d decisi
 		return decision{}, false
 	}
 	i := x.info
+	if c.setlID == "" {
+		c.setlID = string(i.SetlID)
+	}
 	switch {
-	case string(i.MedinsSetlID) != e.MsgID || differs(i.SetlID, c.setlID):
+	case string(i.MedinsSetlID) != e.MsgID || differs(i.SetlID, c.setlID) || c.setlID == "" || len(c.setlID) > 30:
 		// Another's: the number that we have, or that a row named, is not this one's.
 		q.note(infnoSettlementQuery, SaidDiffers, ofSettlement(c.setlID, i.MedfeeSumamt))
 		if ours {
 			return toPerson(ReasonDiffers), true
+		}
+		// Only a number that this institution can have sent tells whose it is.
+		if n := min(12, len(e.MsgID)); len(i.MedinsSetlID) > n && string(i.MedinsSetlID[:n]) == e.MsgID[:n] && string(i.MedinsSetlID) != e.MsgID {
+			q.excluded[c.setlID] = true
 		}
 		return decision{}, false
 	case string(i.PsnNo) != e.PsnNo, e.MdtrtID != "" && string(i.MdtrtID) != e.MdtrtID, i.MedfeeSumamt.Valid && i.MedfeeSumamt.Fen != e.Agreed.Total:

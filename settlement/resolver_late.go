@@ -169,7 +169,7 @@ func (r *Resolver) contradiction(ctx context.Context, e Entry, by string) (Resol
 			last = a.Finding.Reason
 		}
 	}
-	q := &inquiry{r: r, entry: e, at: r.cfg.Now()}
+	q := &inquiry{r: r, entry: e, at: r.cfg.Now(), excluded: make(map[string]bool)}
 	a := Attempt{Entry: e.ID, At: q.at, Finding: AttemptFinding{Verdict: VerdictContradicted, Reason: last, By: by}}
 	if setlID != "" && q.honours(infnoSettlementQuery) {
 		if err := q.prepare(ctx); err != nil {

@@ -27,8 +27,8 @@ type statement struct {
 	ours map[string]bool // setl_id of the rows that were listed
 }
 
-func newStatements() statements {
-	s := statements{turn: make(chan struct{}, 1), kept: make(map[string]statement)}
+func newStatements() *statements {
+	s := &statements{turn: make(chan struct{}, 1), kept: make(map[string]statement)}
 	s.turn <- struct{}{}
 	return s
 }
@@ -71,7 +71,7 @@ func (q *inquiry) days() []string {
 // that may be.
 type listing struct {
 	hits   []ResultRow // with its msgid
-	maybe  []ResultRow // of its visit, without any msgid
+	maybe  []ResultRow // of its person, visit and total, under no msgid that we know
 	whole  bool        // every statement that could list it was read
 	at     time.Time   // when the first of them was asked for
 	listed map[string]bool
@@ -113,13 +113,18 @@ func (q *inquiry) statement(ctx context.Context, settled string) (listing, error
 				switch {
 				case row.MsgID == e.MsgID:
 					found.hits = append(found.hits, row)
-				case row.MsgID == "" && !s.ours[row.SetlID] && row.PsnNo == e.PsnNo && row.Refund == (e.Undoes != 0) &&
-					(row.MdtrtID == "" || e.MdtrtID == "" || row.MdtrtID == e.MdtrtID):
-					found.maybe = append(found.maybe, row)
+				case !s.ours[row.SetlID] && q.resembles(row):
+					other, err := q.another(ctx, row.MsgID)
+					if err != nil {
+						return found, err
+					}
+					if !other {
+						found.maybe = append(found.maybe, row)
+					}
 				}
 			}
-			if len(found.hits)+len(found.maybe) > 0 {
-				row := append(slices.Clone(found.hits), found.maybe...)[0]
+			if len(found.hits) > 0 {
+				row := found.hits[0]
 				q.note(infnoStatement, SaidBooked, about(label), ofSettlement(row.SetlID, row.Total))
 				return found, nil
 			}
@@ -128,6 +133,29 @@ func (q *inquiry) statement(ctx context.Context, settled string) (listing, error
 	}
 	found.whole = !found.at.IsZero()
 	return found, nil
+}
+
+// resembles says whether a row that does not name the entry may be the entry's
+// all the same: centres leave the msgid out, or give one that nobody sent.
+func (q *inquiry) resembles(row ResultRow) bool {
+	e := q.entry
+	switch {
+	case row.PsnNo != e.PsnNo, row.Refund != (e.Undoes != 0), row.Total.Valid && row.Total.Fen != e.Agreed.Total:
+		return false
+	}
+	return row.MdtrtID == "" || e.MdtrtID == "" || row.MdtrtID == e.MdtrtID
+}
+
+// another says whether a message number is that of another entry.
+func (q *inquiry) another(ctx context.Context, msgid string) (bool, error) {
+	if msgid == "" {
+		return false, nil
+	}
+	_, err := q.r.cfg.Journal.ByMsgID(ctx, msgid)
+	if errors.Is(err, ErrEntryUnknown) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // statementOf asks for a statement, or returns one that was asked for a moment
