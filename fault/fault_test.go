@@ -229,6 +229,7 @@ var groups = []struct{ hundred, title, text string }{
 	{"21", "The line to the insurance centre", "Whether a request left and an answer came. The difference between OC-2101 (nothing was sent) and OC-2102 (the outcome is unknown) decides whether a step may be repeated."},
 	{"22", "Answers of the insurance centre", "The centre answered, but no, or not what onecard may book."},
 	{"23", "Visit and journal", "The steps of a visit, and the journal that keeps every settlement."},
+	{"24", "What waits", "The outbox keeps what may wait until the centre takes it; docs/operations.md says what to do about a dead letter."},
 	{"25", "Reconciliation", "What a comparison of the journal with the centre's books finds; docs/reconciliation.md says what to do about each difference."},
 	{"30", "Calls to the service", "For programs that call the API; a person at the counter page meets them only when the page is stale."},
 	{"31", "Configuration", "onecardd does not start; the message names key and line."},

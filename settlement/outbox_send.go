@@ -121,9 +121,17 @@ func (d *Dispatcher) Wake() {
 // Reached makes everything due that waits only because upstream could not be
 // reached, and wakes Run: the line is back.
 func (d *Dispatcher) Reached(ctx context.Context) error {
-	now := d.box.j.now().UnixMilli()
+	const late = ` state = 'waiting' AND due_at > ?1 AND misses > 0 AND fault = ?2`
+	now, code := d.box.j.now().UnixMilli(), string(fault.UpstreamUnreachable)
+	var n int
+	if err := d.box.j.read.QueryRowContext(ctx, `SELECT count(*) FROM outbox WHERE`+outboxOpen+`AND`+late, now, code).Scan(&n); err != nil {
+		return fmt.Errorf("outbox: %w", unavailable(err))
+	}
+	if n == 0 {
+		return nil
+	}
 	err := d.box.j.commit(ctx, func(ctx context.Context, b *batch) error {
-		return b.exec(ctx, `UPDATE outbox SET due_at = ?1 WHERE state = 'waiting' AND due_at > ?1 AND misses > 0 AND fault = ?2`, now, string(fault.UpstreamUnreachable))
+		return b.exec(ctx, `UPDATE outbox SET due_at = ?1 WHERE`+late, now, code)
 	})
 	if err != nil {
 		return fmt.Errorf("outbox: %w", err)

@@ -46,6 +46,7 @@ type Config struct {
 	Card        CardConfig        `toml:"card"`
 	Lend        LendConfig        `toml:"lend"`
 	Journal     JournalConfig     `toml:"journal"`
+	Outbox      OutboxConfig      `toml:"outbox"`
 }
 
 // A ReaderConfig names readers and says what they are for.
@@ -373,6 +374,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Operator.checkRights(); err != nil {
+		return err
+	}
+	if err := c.Outbox.check(); err != nil {
 		return err
 	}
 	if err := c.Lend.check(); err != nil {

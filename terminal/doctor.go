@@ -157,6 +157,9 @@ func (s *Service) checkUpstream(ctx context.Context) bool {
 		err = settlement.ErrCredentials
 	}
 	s.health.set(HealthUpstream, err)
+	if err == nil {
+		s.reached(ctx)
+	}
 	if !known {
 		return err == nil
 	}

@@ -14,7 +14,8 @@ const (
 	HealthUpstream = "upstream"
 	HealthJournal  = "journal"
 	HealthClock    = "clock"
-	HealthUnit     = "unit" // only where there is a card unit
+	HealthOutbox   = "outbox" // only where there is, or was, a dead letter
+	HealthUnit     = "unit"   // only where there is a card unit
 )
 
 // health is the registry of conditions. A condition that was never set is not

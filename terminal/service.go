@@ -66,6 +66,7 @@ type Service struct {
 	pub     *publisher
 	health  *health
 	visits  *visits
+	outbox  outbox
 
 	catalogue  *settlement.Catalogue // the words of codes
 	turnedAway atomic.Bool           // the gateway refused our credentials
@@ -79,6 +80,8 @@ type Service struct {
 	day      DayCount
 	counted  counting
 	serving  bool // Run has not ended: it will wait for running
+
+	deadLetters int // of the outbox, as last counted
 
 	running sync.WaitGroup
 
@@ -101,6 +104,7 @@ func New(cfg Config, parts Parts) *Service {
 	s.watcher = reader.NewWatcher(parts.Drivers, reader.WithClock(parts.Now))
 	s.health = &health{conditions: make(map[string]Condition), now: parts.Now, changed: s.pub.changed}
 	s.visits = newVisits(s)
+	s.outbox = newOutbox(s)
 	return s
 }
 
@@ -151,6 +155,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	if s.parts.Journal != nil {
 		wg.Go(func() { s.repeat(ctx, s.checkJournal) })
+	}
+	if s.outbox.post != nil {
+		wg.Go(func() { s.runOutbox(ctx) })
 	}
 	<-ctx.Done()
 	wg.Wait()

@@ -59,6 +59,7 @@ type cli struct {
 	Journal journalCmd `cmd:"" help:"The journal: list, show, resolve, export, verify, backup."`
 	APDU    apduCmd    `cmd:"" name:"apdu" help:"Send raw commands to the card."`
 	Call    callCmd    `cmd:"" help:"Send one transaction that books nothing, such as a look-up, to the insurance centre."`
+	Outbox  outboxCmd  `cmd:"" help:"What waits until the insurance centre takes it: list, show, add, retry, drop."`
 	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this machine."`
 	Lend    lendCmd    `cmd:"" help:"Lend this machine's readers to a desk on another one."`
 	Sim     simCmd     `cmd:"" help:"Run a simulator."`

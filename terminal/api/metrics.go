@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -65,6 +66,8 @@ var (
 	settlementsDesc = prometheus.NewDesc("onecard_settlements_today", "Settlements of the day by outcome.", []string{"outcome"}, nil)
 	unresolvedDesc  = prometheus.NewDesc("onecard_settlements_unresolved", "Settlements of any day whose outcome is unknown.", nil, nil)
 	healthDesc      = prometheus.NewDesc("onecard_condition_ok", "1 while the condition holds.", []string{"condition"}, nil)
+	waitingDesc     = prometheus.NewDesc("onecard_outbox_items", "Items of the outbox that are not closed, by kind and state.", []string{"kind", "state"}, nil)
+	oldestDesc      = prometheus.NewDesc("onecard_outbox_oldest_seconds", "Age of the oldest item of the outbox that is not closed, by kind.", []string{"kind"}, nil)
 	readersDesc     = prometheus.NewDesc("onecard_readers", "Readers by state.", []string{"state"}, nil)
 )
 
@@ -72,6 +75,8 @@ func (c deskCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- settlementsDesc
 	ch <- unresolvedDesc
 	ch <- healthDesc
+	ch <- waitingDesc
+	ch <- oldestDesc
 	ch <- readersDesc
 }
 
@@ -91,11 +96,29 @@ func (c deskCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(healthDesc, v, h.Name)
 	}
+	c.collectOutbox(ch, state.Time)
 	byState := make(map[string]int)
 	for _, r := range state.Readers {
 		byState[r.State]++
 	}
 	for s, n := range byState {
 		gauge(readersDesc, float64(n), s)
+	}
+}
+
+// collectOutbox asks the outbox itself: it is small, and its age grows without a
+// change. Where it cannot be read there is no number, and journal is not well.
+func (c deskCollector) collectOutbox(ch chan<- prometheus.Metric, now time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	kinds, err := c.desk.OutboxKinds(ctx)
+	if err != nil {
+		return
+	}
+	for _, k := range kinds {
+		for state, n := range map[string]int{"waiting": k.Waiting, "held": k.Held, "dead": k.Dead} {
+			ch <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(n), k.Kind, state)
+		}
+		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, now.Sub(k.Oldest).Seconds(), k.Kind)
 	}
 }

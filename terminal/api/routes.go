@@ -277,7 +277,7 @@ func Routes() []Route {
 			serve: func(s *Server, w http.ResponseWriter, _ *http.Request) {
 				s.answer(w, http.StatusOK, OpenAPI(s.desk.State().Version))
 			}},
-	}, append(journalRoutes(), unitRoutes()...)...)
+	}, append(append(journalRoutes(), outboxRoutes()...), unitRoutes()...)...)
 }
 
 // newPIN serves a call that sets a PIN.
