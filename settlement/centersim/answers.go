@@ -47,10 +47,16 @@ func (c *Center) output(e *event) any {
 		return o
 	case e.Statement != nil:
 		return object{"fileinfo": fileOutput(e.Statement)}
+	case e.Declaration != nil:
+		return declarationOutput(e.Declaration)
+	case e.Taken != nil:
+		return takenOutput(e)
+	case e.Claim != nil:
+		return object{"result": object{"clr_appy_evt_id": e.Claim.ID}}
 	case e.SignOut != nil:
 		return object{"sign_time": object{"sign_time": e.Time.In(china).Format(timeForm)}}
 	}
-	return object{} // 2202, 2203, 2205 and 2601 have no output
+	return object{} // 2202, 2203, 2205, 2601 and withdrawals have no output
 }
 
 // personOutput answers 1101, with what is empty written in the ways in which

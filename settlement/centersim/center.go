@@ -129,6 +129,9 @@ func New(config Config) (*Center, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The table says 4 of both, yet 2207A and 100001 exist.
+	t.widen("ENVELOPE", "infno", 6)
+	t.widen("2601", "oinfno", 6)
 	if config.Lookups == LookupsGenerous {
 		t.relax("5203", "setl_id")
 		t.relax("5204", "setl_id")

@@ -358,6 +358,9 @@ func TestOutputs(t *testing.T) {
 	answers["3202"] = d.call(t, "3202", "", s.input("file_qury_no", file["file_qury_no"]))
 	answers["2208"] = d.call(t, "2208", v.area, v.refundInput(setlID))
 	answers["9002"] = d.call(t, "9002", "", msg{"signOut": msg{"sign_no": d.signNo, "opter_no": "0001"}})
+	answers["9001"] = d.call(t, "9001", "", msg{"signIn": msg{"opter_no": "0001", "mac": "m", "ip": "i"}})
+	d.signNo = answers["9001"]["signinoutb"].(map[string]any)["sign_no"].(string)
+	outputsOfTheRest(t, d, answers)
 	checked := 0
 	for _, row := range strings.Split(strings.TrimSuffix(fieldsTable, "\n"), "\n") {
 		c := strings.Split(row, "\t")
@@ -385,7 +388,7 @@ func TestOutputs(t *testing.T) {
 			}
 		}
 	}
-	if checked < 90 {
+	if checked < 160 {
 		t.Errorf("only %d fields were checked", checked)
 	}
 }

@@ -107,6 +107,9 @@ func asksFor(infno string, kind FaultKind) bool {
 	if kind != LostCard && kind != UnknownPerson {
 		return true
 	}
+	if base := variants[infno]; base != "" {
+		infno = base
+	}
 	for row := range strings.Lines(fieldsTable) {
 		c := strings.SplitN(row, "\t", 5)
 		if len(c) == 5 && c[0] == infno && c[1] == "in" && c[3] == "mdtrt_cert_no" {

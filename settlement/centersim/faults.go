@@ -98,7 +98,7 @@ func ParseFault(s string) (Fault, error) {
 }
 
 func (f Fault) check() error {
-	if _, known := paths[f.Infno]; f.Infno != "" && !known {
+	if f.Infno != "" && !served(f.Infno) {
 		return fmt.Errorf("no transaction %q here", f.Infno)
 	}
 	if f.Count < Always {

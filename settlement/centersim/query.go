@@ -23,11 +23,22 @@ func (c *Center) personOf(r *request, d record) (*person, error) {
 // query answers the look-ups. They book nothing.
 func (c *Center) query(r *request, now time.Time) (any, error) {
 	d := r.one("data")
+	if r.infno == "5303" {
+		return c.queryStays(r, d, now)
+	}
 	p, err := c.personOf(r, d)
 	if err != nil {
 		return nil, err
 	}
 	switch r.infno {
+	case "5202":
+		return c.queryDiagnoses(r, p, d), nil
+	case "5205":
+		return c.queryChronicLines(r, p, d)
+	case "5206":
+		return c.queryYear(p, d, now)
+	case "5301", "5302", "5304":
+		return c.queryFilings(r, p, d)
 	case "2001":
 		return c.entitlement(r, p, d)
 	case "5201":
@@ -112,7 +123,7 @@ func (c *Center) entitlement(r *request, p *person, d record) (any, error) {
 	case medType == chronicType:
 		why = c.chronicRefused(p, d.text("dise_codg"), begin, r.careArea, r.insuArea)
 	}
-	if why == "" && medType != emergencyType && outType(r.careArea, r.insuArea) == fromOtherProvince && c.rules.policy.Cross.Unfiled == unfiledRefused && !p.filed(r.careArea, begin) {
+	if why == "" && medType != emergencyType && outType(r.careArea, r.insuArea) == fromOtherProvince && c.rules.policy.Cross.Unfiled == unfiledRefused && !c.filed(p, r.careArea, begin) {
 		why = notFiled
 	}
 	rows := []object{}

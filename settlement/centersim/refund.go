@@ -81,6 +81,9 @@ func (c *Center) takeBack(r *request, old *settlement, now time.Time) *settlemen
 func (c *Center) reverse(r *request, e *event) (old any, err error) {
 	d := r.one("data")
 	infno, msgid := d.text("oinfno"), d.text("omsgid")
+	if base := variants[infno]; base != "" {
+		infno = base
+	}
 	var undone bool
 	switch {
 	case infno == "2401":

@@ -118,7 +118,7 @@ func TestRefusals(t *testing.T) {
 		{[]any{"opter", "0002"}, "签到编号无效"},
 		{[]any{"infver", nil}, "[infver]"},
 		{[]any{"infno", "9999"}, "不存在"},
-		{[]any{"infno", "ENVELOPE"}, "超过4个字符"},
+		{[]any{"infno", "ENVELOPE"}, "超过6个字符"},
 	} {
 		d.refused(t, with(ok, x.change...), x.why)
 	}

@@ -47,6 +47,9 @@ func parseTable(tsv string) (table, error) {
 		}
 		f := field{node: c[2], name: c[3], zh: c[4], kind: c[5], required: c[7] == "Y"}
 		whole, decimals, _ := strings.Cut(c[6], ",")
+		if f.kind != "number" && len(decimals) == 3 {
+			whole, decimals = whole+decimals, "" // 2,000 characters
+		}
 		for text, into := range map[string]*int{whole: &f.digits, decimals: &f.decimals} {
 			if text == "" {
 				continue
@@ -61,6 +64,15 @@ func parseTable(tsv string) (table, error) {
 		t[c[0]] = append(t[c[0]], f)
 	}
 	return t, nil
+}
+
+// widen lets a field be longer than the table says.
+func (t table) widen(infno, name string, length int) {
+	for i := range t[infno] {
+		if t[infno][i].name == name {
+			t[infno][i].length = length
+		}
+	}
 }
 
 // relax lets a request leave out a field.
@@ -126,8 +138,9 @@ func (r *request) one(node string) record { return r.nodes[node][0] }
 // lists are the nodes that announce several records; every other has one.
 var lists = map[string]bool{"diseinfo": true, "feedetail": true, "drugdetail": true}
 
+// isList: nothing says which nodes of the uploads are lists, so all are.
 func (r *request) isList(node string) bool {
-	return lists[node] || (r.infno == "2302" && node == "data")
+	return lists[node] || uploads[r.infno] || (r.infno == "2302" && node == "data")
 }
 
 // maxRecords bounds a list; the interface asks for at most 100 fee lines a
@@ -156,6 +169,11 @@ func (t table) parseRequest(envelope record) (*request, error) {
 		return nil, refuse("经办人类别opter_type应为1、2或3")
 	}
 	fields, ok := t[r.infno]
+	if base := variants[r.infno]; base != "" {
+		if r.infno = base; !ok { // 2206A and 2207A are listed without fields
+			fields, ok = t[base]
+		}
+	}
 	if !ok || r.infno == "ENVELOPE" {
 		return nil, refuse("交易编号[%s]不存在或未开通", printable(r.infno))
 	}
@@ -193,6 +211,9 @@ func (r *request) readNodes(fields []field, input map[string]any) error {
 		case []any:
 			values = v
 		case nil:
+			if uploads[r.infno] && node != order[0] {
+				continue // a patient without an operation has no oprninfo
+			}
 			return refuse("交易输入缺少节点[%s]", node)
 		default:
 			return refuse("节点[%s]应为对象或列表", node)
@@ -269,6 +290,9 @@ func check(fields []field, node string, object record, position int) error {
 
 // problem says what is wrong with a value that is there, "" if nothing.
 func (f field) problem(value any) string {
+	if f.name == "drugtracinfo" {
+		return "" // a node of its own, which the table calls a text
+	}
 	if f.kind == "object" {
 		if _, ok := value.(map[string]any); !ok {
 			return "应为对象"
@@ -298,7 +322,7 @@ func (f field) problem(value any) string {
 		if err != nil {
 			return "应为数字"
 		}
-		if len(strings.TrimPrefix(strconv.FormatInt(v, 10), "-")) > f.digits {
+		if f.digits > 0 && len(strings.TrimPrefix(strconv.FormatInt(v, 10), "-")) > f.digits {
 			return fmt.Sprintf("超过%d位数字", f.digits)
 		}
 	case f.kind == "bytes": // either form; fileBytes reads it

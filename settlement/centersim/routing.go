@@ -23,6 +23,9 @@ type crossPolicy struct {
 	Reduction  decimal  `json:"reduction"`
 	BothPlaces bool     `json:"both_places"` // who is filed elsewhere is still treated in full at home
 	Chronic    []string `json:"chronic"`     // dise_codg that settle directly
+	// ReferralMonths is how long a referral (2501) without an end holds; 0 is
+	// without end.
+	ReferralMonths int `json:"referral_months"`
 }
 
 const (
@@ -45,6 +48,7 @@ type filing struct {
 
 type chronicCase struct {
 	DiseCodg string `json:"dise_codg"`
+	DiseName string `json:"dise_name"`
 	Begndate string `json:"begndate"`
 	Enddate  string `json:"enddate"`
 }
@@ -94,6 +98,9 @@ func (p *policyFile) check() error {
 	}
 	if p.Cross.Reduction > ratioOne {
 		return errors.New("cross_province: reduction is above 1")
+	}
+	if p.Cross.ReferralMonths < 0 {
+		return errors.New("cross_province: referral_months is negative")
 	}
 	for insutype, x := range p.Insurance {
 		if err := x.check(); err != nil {
@@ -158,8 +165,7 @@ func outType(care, insured string) string {
 // payLoc tells pay_loc of 5203 from out_type.
 var payLoc = map[string]string{"0": "2", "1": "3", "2": "4"}
 
-// filed tells whether a filing for that place holds on that day; any number
-// of visits may use it.
+// filed tells whether a filing of people.json for that place holds on that day.
 func (p *person) filed(area string, at time.Time) bool {
 	for _, f := range p.Filings {
 		for _, prefix := range f.Areas {
@@ -194,10 +200,10 @@ func (c *Center) unfiled(r *request, t *settlement, g register, p *person) (int6
 	switch {
 	case cross.Unfiled == "" || t.MedType == emergencyType || emergency(g.Extras) || emergency(extras):
 	case outType(t.CareArea, t.InsuArea) == fromOtherProvince:
-		asked = !p.filed(t.CareArea, g.Begin)
+		asked = !c.filed(p, t.CareArea, g.Begin)
 	case !cross.BothPlaces:
 		for _, f := range p.Filings {
-			asked = asked || (f.Type == "residence" && within(f.Begndate, f.Enddate, g.Begin) && !p.filed(t.CareArea, g.Begin))
+			asked = asked || (f.Type == "residence" && within(f.Begndate, f.Enddate, g.Begin) && !c.filed(p, t.CareArea, g.Begin))
 		}
 	}
 	if !asked {
@@ -211,8 +217,8 @@ func (c *Center) unfiled(r *request, t *settlement, g register, p *person) (int6
 
 // chronicRefused says why a chronic disease is not settled as one, "" if it is.
 func (c *Center) chronicRefused(p *person, disease string, at time.Time, care, insured string) string {
-	recognised := slices.ContainsFunc(p.Chronic, func(x chronicCase) bool {
-		return x.DiseCodg == disease && within(x.Begndate, x.Enddate, at)
+	recognised := slices.ContainsFunc(c.chronicOf(p), func(x *declaration) bool {
+		return x.Details["opsp_dise_code"] == disease && within(x.Begndate, x.Enddate, at)
 	})
 	switch {
 	case !recognised:

@@ -35,6 +35,12 @@ type event struct {
 
 	Void *voided `json:"void,omitempty"` // 2601 of what never arrived
 
+	Declaration    *declaration    `json:"filing,omitempty"` // 2501, 2503, 2505, 2507
+	DeclarationEnd *declarationEnd `json:"filing_cancel,omitempty"`
+	Taken          *taken          `json:"upload_taken,omitempty"` // of a transaction of uploads.go
+	Claim          *claim          `json:"claim,omitempty"`        // 3203
+	ClaimEnd       *claimEnd       `json:"claim_cancel,omitempty"` // 3204
+
 	FeesCancel *feesCancel     `json:"fees_cancel,omitempty"`
 	Cancel     *registerCancel `json:"register_cancel,omitempty"`
 }
@@ -85,6 +91,13 @@ type visitInfo struct {
 type diagnosis struct {
 	Code string `json:"diag_code"`
 	Name string `json:"diag_name"`
+
+	// Older ledgers do not have these; only 5202 shows them.
+	Type   string     `json:"diag_type,omitempty"`
+	Order  string     `json:"diag_srt_no,omitempty"`
+	Dept   string     `json:"diag_dept,omitempty"`
+	Doctor string     `json:"dise_dor_no,omitempty"`
+	At     *time.Time `json:"diag_time,omitempty"`
 }
 
 type fees struct {
@@ -160,6 +173,11 @@ type state struct {
 	refunds     map[string]*settlement // setl_id of what was refunded
 	files       map[string]*file       // file_qury_no
 	voided      map[[2]string]bool     // institution, msgid
+
+	declarations map[string]*declaration   // trt_dcla_detl_sn
+	declared     map[string][]*declaration // psn_no
+	lists        map[string]string         // setl_id to setl_list_id
+	claims       map[string]*claim         // clr_appy_evt_id
 }
 
 func newState(r *rules) *state {
@@ -168,6 +186,7 @@ func newState(r *rules) *state {
 		visits: map[string]*visit{}, byOtp: map[[2]string]*visit{},
 		accountUsed: map[accountKey]fen{}, used: map[yearKey]used{},
 		bySetl: map[string]*settlement{}, refunds: map[string]*settlement{}, files: map[string]*file{}, voided: map[[2]string]bool{},
+		declarations: map[string]*declaration{}, declared: map[string][]*declaration{}, lists: map[string]string{}, claims: map[string]*claim{},
 	}
 }
 
@@ -245,6 +264,18 @@ func (s *state) apply(e *event) error {
 		s.files[e.Statement.Number] = e.Statement
 	case e.Void != nil:
 		s.voided[[2]string{e.Institution, e.Void.MsgID}] = true
+	case e.Declaration != nil, e.DeclarationEnd != nil:
+		if err := s.applyDeclaration(e); err != nil {
+			return err
+		}
+	case e.Taken != nil:
+		if err := s.applyTaken(e); err != nil {
+			return err
+		}
+	case e.Claim != nil, e.ClaimEnd != nil:
+		if err := s.applyClaim(e); err != nil {
+			return err
+		}
 	case e.Refund != nil:
 		if err := s.applyRefund(e.Refund); err != nil {
 			return err

@@ -9,39 +9,56 @@ import (
 // paths gives every transaction's own URL path. callService takes them all;
 // regions spell the paths in their own ways.
 var paths = map[string]string{
-	"9001": "/fsi/api/signInSignOutService/signIn",
-	"9002": "/fsi/api/signInSignOutService/signOut",
-	"1101": "/fsi/api/fsiPsnInfoService/queryPsnInfo",
-	"2201": "/fsi/api/outpatientDocInfoService/outpatientRregistration",
-	"2202": "/fsi/api/outpatientDocInfoService/outpatientRegistrationCancel",
-	"2203": "/fsi/api/outpatientDocInfoService/outpatientMdtrtinfoUp",
-	"2204": "/fsi/api/outpatientDocInfoService/outpatientFeeListUp",
-	"2205": "/fsi/api/outpatientDocInfoService/outpatientFeeListUpCancel",
-	"2206": "/fsi/api/outpatientSettleService/preSettletment",
-	"2207": "/fsi/api/outpatientSettleService/saveSettletmentV2",
-	"2208": "/fsi/api/outpatientSettleService/cancleSettletment",
-	"2601": "/fsi/api/reverseService/revsMethod",
-	"2101": "/fsi/api/drugStoreService/preSettletment",
-	"2102": "/fsi/api/drugStoreService/saveSettletment",
-	"2103": "/fsi/api/drugStoreService/cancleSettletment",
-	"2301": "/fsi/api/hospFeeDetlService/feeDetlUp",
-	"2302": "/fsi/api/hospFeeDetlService/feeDetlCancel",
-	"2303": "/fsi/api/hospSettService/preSett",
-	"2304": "/fsi/api/hospSettService/sett",
-	"2305": "/fsi/api/hospSettService/settCancel",
-	"2401": "/fsi/api/hospitalRegisterService/hospitalRegisterSave",
-	"2402": "/fsi/api/dscgService/dscg",
-	"2403": "/fsi/api/hospitalRegisterService/hospitalRegisterEdit",
-	"2404": "/fsi/api/hospitalRegisterService/hospitalRegisterCancel",
-	"2405": "/fsi/api/dscgService/dscgUndo",
-	"2001": "/fsi/api/fsiPsnPriorityInfoService/queryPsnPriorityInfo",
-	"5201": "/fsi/api/fsiIntegratedQueryService/queryMdtrtInfo",
-	"5203": "/fsi/api/fsiIntegratedQueryService/querySetlInfo",
-	"5204": "/fsi/api/fsiIntegratedQueryService/queryFeeList",
-	"3201": "/fsi/api/ybSettlementStmtService/stmtTotal",
-	"3202": "/fsi/api/ybSettlementStmtService/stmtDetail",
-	"9101": "/fsi/api/fileupload/upload",
-	"9102": "/fsi/api/fileupload/download",
+	"9001":  "/fsi/api/signInSignOutService/signIn",
+	"9002":  "/fsi/api/signInSignOutService/signOut",
+	"1101":  "/fsi/api/fsiPsnInfoService/queryPsnInfo",
+	"2201":  "/fsi/api/outpatientDocInfoService/outpatientRregistration",
+	"2202":  "/fsi/api/outpatientDocInfoService/outpatientRegistrationCancel",
+	"2203":  "/fsi/api/outpatientDocInfoService/outpatientMdtrtinfoUp",
+	"2204":  "/fsi/api/outpatientDocInfoService/outpatientFeeListUp",
+	"2205":  "/fsi/api/outpatientDocInfoService/outpatientFeeListUpCancel",
+	"2206":  "/fsi/api/outpatientSettleService/preSettletment",
+	"2207":  "/fsi/api/outpatientSettleService/saveSettletmentV2",
+	"2208":  "/fsi/api/outpatientSettleService/cancleSettletment",
+	"2601":  "/fsi/api/reverseService/revsMethod",
+	"2203A": "/fsi/api/outpatientDocInfoService/outpatientMdtrtinfoUpA",
+	"2206A": "/fsi/api/outpatientSettleService/preSettletmentA",
+	"2207A": "/fsi/api/outpatientSettleService/saveSettletmentA",
+	"2101":  "/fsi/api/drugStoreService/preSettletment",
+	"2102":  "/fsi/api/drugStoreService/saveSettletment",
+	"2103":  "/fsi/api/drugStoreService/cancleSettletment",
+	"2301":  "/fsi/api/hospFeeDetlService/feeDetlUp",
+	"2302":  "/fsi/api/hospFeeDetlService/feeDetlCancel",
+	"2303":  "/fsi/api/hospSettService/preSett",
+	"2304":  "/fsi/api/hospSettService/sett",
+	"2305":  "/fsi/api/hospSettService/settCancel",
+	"2401":  "/fsi/api/hospitalRegisterService/hospitalRegisterSave",
+	"2402":  "/fsi/api/dscgService/dscg",
+	"2403":  "/fsi/api/hospitalRegisterService/hospitalRegisterEdit",
+	"2404":  "/fsi/api/hospitalRegisterService/hospitalRegisterCancel",
+	"2405":  "/fsi/api/dscgService/dscgUndo",
+	"2001":  "/fsi/api/fsiPsnPriorityInfoService/queryPsnPriorityInfo",
+	"5201":  "/fsi/api/fsiIntegratedQueryService/queryMdtrtInfo",
+	"5203":  "/fsi/api/fsiIntegratedQueryService/querySetlInfo",
+	"5204":  "/fsi/api/fsiIntegratedQueryService/queryFeeList",
+	"3201":  "/fsi/api/ybSettlementStmtService/stmtTotal",
+	"3202":  "/fsi/api/ybSettlementStmtService/stmtDetail",
+	"9101":  "/fsi/api/fileupload/upload",
+	"9102":  "/fsi/api/fileupload/download",
+}
+
+// variants are transactions under another number, as some regions have them.
+var variants = map[string]string{"2203A": "2203", "2206A": "2206", "2207A": "2207"}
+
+// others are transactions that have no path of their own here, besides uploads.
+var others = []string{
+	"2501", "2502", "2503", "2504", "2505", "2506", "2507", "3203", "3204",
+	"5202", "5205", "5206", "5301", "5302", "5303", "5304",
+}
+
+// served tells whether the centre answers a transaction.
+func served(infno string) bool {
+	return paths[infno] != "" || uploads[infno] || slices.Contains(others, infno)
 }
 
 const callService = "/fsi/api/rsfComIfsService/callService"
@@ -152,9 +169,19 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 		return nil, old, nil
 	case "9002":
 		return e, nil, c.signOut(r, e)
-	case "2001", "5201", "5203", "5204":
+	case "2001", "5201", "5202", "5203", "5204", "5205", "5206", "5301", "5302", "5303", "5304":
 		output, err := c.query(r, now)
 		return nil, output, err
+	case "2501", "2502", "2503", "2504", "2505", "2506", "2507":
+		old, err := c.file(r, e)
+		if err != nil || old == nil {
+			return e, nil, err
+		}
+		return nil, old, nil
+	case "3203":
+		return e, nil, c.claimMoney(r, e)
+	case "3204":
+		return e, nil, c.unclaim(r, e)
 	case "3201":
 		output, err := c.statementTotals(r)
 		return nil, output, err
@@ -165,6 +192,9 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 	case "9102":
 		output, err := c.download(r, now)
 		return nil, output, err
+	}
+	if uploads[r.infno] {
+		return e, nil, c.takeUpload(r, e)
 	}
 	return nil, nil, refuse("交易编号[%s]不存在或未开通", r.infno)
 }

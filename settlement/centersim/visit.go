@@ -115,7 +115,14 @@ func (v *visitInfo) diagnose(records []record, flagged bool) error {
 		}
 		seen[order] = true
 		if !flagged || f == "1" {
-			v.Diagnoses = append(v.Diagnoses, diagnosis{x.text("diag_code"), x.text("diag_name")})
+			booked := diagnosis{
+				Code: x.text("diag_code"), Name: x.text("diag_name"), Type: x.text("diag_type"), Order: order,
+				Dept: x.text("diag_dept"), Doctor: x.text("dise_dor_no"),
+			}
+			if at, err := parseTime(x.text("diag_time")); err == nil {
+				booked.At = &at
+			}
+			v.Diagnoses = append(v.Diagnoses, booked)
 		}
 	}
 	if len(v.Diagnoses) == 0 {
