@@ -164,6 +164,8 @@ type OperatorConfig struct {
 // CounterConfig gives what a visit has when the caller says nothing.
 type CounterConfig struct {
 	MedType        string `toml:"med_type"`
+	// Kind of the visits of this desk: outpatient, inpatient or pharmacy.
+	Kind           string `toml:"kind"`
 	DepartmentCode string `toml:"department_code"`
 	DepartmentName string `toml:"department_name"`
 	Specialty      string `toml:"specialty"` // caty
@@ -227,7 +229,7 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 		Keys:     KeysConfig{Timeout: Duration(5 * time.Second)},
 		Upstream: UpstreamConfig{Vendor: "onecard"},
 		Operator: OperatorConfig{Type: "1"},
-		Counter:  CounterConfig{MedType: "11"},
+		Counter:  CounterConfig{Kind: KindOutpatient},
 		PINPad:   PINPadConfig{Kind: "none"},
 	}
 	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
@@ -239,6 +241,9 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 	}
 	for _, p := range []*string{&cfg.StateDir, &cfg.Keys.CAFile, &cfg.Keys.CertFile, &cfg.Keys.KeyFile,
 		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.Card.Profile, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
+	if cfg.Counter.MedType == "" {
+		cfg.Counter.MedType = usualType(cfg.Counter.Kind)
+	}
 		*p = under(dir, *p)
 	}
 	files := []*string{&cfg.Journal.KeyFile, &cfg.Lend.CAFile, &cfg.Lend.CertFile, &cfg.Lend.KeyFile}
@@ -378,6 +383,11 @@ func (c *Config) check() error {
 	}
 	if err := c.Outbox.check(); err != nil {
 		return err
+	switch c.Counter.Kind {
+	case KindOutpatient, KindInpatient, KindPharmacy:
+	default:
+		return wrong("counter.kind", "outpatient, inpatient or pharmacy")
+	}
 	}
 	if err := c.Lend.check(); err != nil {
 		return err

@@ -10,6 +10,9 @@ import (
 	"onecard/settlement"
 )
 
+// typeOutpatient is med_type of an ordinary outpatient visit.
+const typeOutpatient = "11"
+
 // certSocialCard is mdtrt_cert_type 03, certID psn_cert_type 01.
 const (
 	certSocialCard = "03"
@@ -38,7 +41,7 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 	}
 	r := record{
 		Visit: Visit{
-			State: VisitOpening, Reader: d.id, Opened: s.parts.Now(),
+			Reader: d.id, Opened: s.parts.Now(),
 			Holder: VisitHolder{MaskName(id.Holder.Name)},
 			Lines:  []Line{}, Total: settlement.Fen(0).Yuan(),
 		},
@@ -46,8 +49,10 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 		Certno: id.Holder.SocialSecurityNumber, Name: id.Holder.Name,
 		Specialty: s.cfg.Counter.Specialty,
 	}
-	s.fill(&r, req)
-	if err := r.complete(); err != nil {
+	if err := s.fill(&r, req); err != nil {
+		return Visit{}, err
+	}
+	if err := r.course().check(&r); err != nil {
 		return Visit{}, err
 	}
 	if err := s.person(ctx, &r); err != nil {
@@ -61,41 +66,75 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 	if err != nil {
 		return Visit{}, err
 	}
+	registers := r.Kind != KindPharmacy // of a sale the centre hears when it is settled
+	if r.place(settlement.StateOpening); !registers {
+		r.place(settlement.StateLines)
+	}
 	one, err := s.visits.create(ctx, r)
 	if err != nil {
 		return Visit{}, err
 	}
 	defer one.step.Unlock()
-	registered, err := s.parts.Upstream.Register(ctx, scope, settlement.Registration{
-		PsnNo: r.PsnNo, Insutype: r.Person.Insurance.Code, Begntime: settlement.FormatTime(r.Opened),
-		MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
-		PsnCertType: certID, Certno: r.Certno, PsnType: r.Person.Class.Code, PsnName: r.Name,
-		IptOtpNo: one.rec.ID, AtddrNo: r.Doctor.Code, DrName: r.Doctor.Name,
-		DeptCode: r.Department.Code, DeptName: r.Department.Name, Caty: r.Specialty,
-	})
-	if err != nil {
-		s.upstreamFailed(err)
-		err = harmless(err)
-		s.visits.update(one, func(r *record) { r.State, r.Fault = VisitClosed, Explain(err) })
-		return Visit{}, errors.Join(err, s.visits.store(ctx, one))
+	if registers {
+		if err := s.register(ctx, one, scope); err != nil {
+			return Visit{}, err
+		}
 	}
 	s.upstreamWell()
-	s.visits.update(one, func(r *record) { r.State, r.MdtrtID = VisitRegistered, string(registered.MdtrtID) })
-	if err := s.visits.store(ctx, one); err != nil {
-		return Visit{}, err
-	}
 	s.visits.show(one)
 	return one.view(), nil
 }
 
+// register tells the centre of a visit that is stored as opening (2201, 2401).
+// An outpatient visit whose answer is lost costs nobody anything and is given
+// up; a stay would keep the person from being admitted, and stays to be
+// registered once more.
+func (s *Service) register(ctx context.Context, one *visit, scope settlement.Scope) error {
+	r := one.record()
+	err := r.course().send(ctx, s, one, scope, settlement.StepRegister)
+	if err == nil {
+		s.visits.update(one, func(r *record) {
+			r.Fault = nil
+			r.place(settlement.StateRegistered)
+		})
+		return s.visits.store(ctx, one)
+	}
+	s.upstreamFailed(err)
+	lost := settlement.OutcomeOf(err) == settlement.Unknown
+	err = harmless(err)
+	s.visits.update(one, func(r *record) {
+		if r.Fault = Explain(err); !lost || r.Kind == KindOutpatient {
+			r.place(settlement.StateClosed)
+		}
+	})
+	if lost && r.Kind != KindOutpatient {
+		s.visits.show(one)
+	}
+	return errors.Join(err, s.visits.store(ctx, one))
+}
+
 // fill takes over what the caller said and the configured rest.
-func (s *Service) fill(r *record, req VisitRequest) {
+func (s *Service) fill(r *record, req VisitRequest) error {
 	defaults := s.defaults()
-	r.MedType = defaults.MedType
-	if req.MedType != "" {
+	switch r.Kind = req.Kind; r.Kind {
+	case "":
+		r.Kind = defaults.Kind
+	case KindOutpatient, KindInpatient, KindPharmacy:
+	default:
+		return detailed{ErrBody, "kind is outpatient, inpatient or pharmacy"}
+	}
+	switch {
+	case req.MedType != "":
 		r.MedType = s.coded("med_type", req.MedType)
+	case r.Kind == defaults.Kind:
+		r.MedType = defaults.MedType
+	default:
+		r.MedType = s.coded("med_type", usualType(r.Kind))
 	}
 	r.Department, r.Doctor, r.Diagnoses = defaults.Department, defaults.Doctor, defaults.Diagnoses
+	if r.Kind == KindPharmacy {
+		r.Department, r.Doctor, r.Diagnoses = Named{}, Named{}, nil // who buys may have none
+	}
 	if req.Department.Code != "" {
 		r.Department = req.Department
 	}
@@ -105,6 +144,33 @@ func (s *Service) fill(r *record, req VisitRequest) {
 	if len(req.Diagnoses) > 0 {
 		r.Diagnoses = req.Diagnoses
 	}
+	if r.Diagnoses == nil {
+		r.Diagnoses = []Named{}
+	}
+	if r.Kind != KindInpatient {
+		if req.Bed+req.Begin != "" {
+			return detailed{ErrBody, "bed and begin are of a stay"}
+		}
+		return r.extras(req)
+	}
+	// Nobody is in hospital longer; an older date is a slip.
+	begin, err := timeOf("begin", req.Begin, r.Opened.AddDate(-5, 0, 0), r.Opened)
+	if err != nil {
+		return err
+	}
+	r.Bed, r.Begin = req.Bed, &begin
+	return r.extras(req)
+}
+
+// usualType is med_type of a kind of visit.
+func usualType(kind string) string {
+	switch kind {
+	case KindInpatient:
+		return typeStay
+	case KindPharmacy:
+		return typeSale
+	}
+	return typeOutpatient
 }
 
 // complete reports what a visit lacks before anything is sent.
@@ -118,10 +184,14 @@ func (r *record) complete() error {
 			return detailed{errFieldMissing, f.name}
 		}
 	}
-	if len(r.Diagnoses) > maxDiagnoses {
+	return checkDiagnoses(r.Diagnoses)
+}
+
+func checkDiagnoses(list []Named) error {
+	if len(list) > maxDiagnoses {
 		return detailed{ErrBody, fmt.Sprintf("at most %d diagnoses", maxDiagnoses)}
 	}
-	for i, d := range r.Diagnoses {
+	for i, d := range list {
 		if d.Code == "" || d.Name == "" {
 			return detailed{errFieldMissing, fmt.Sprintf("diagnoses[%d]", i)}
 		}

@@ -338,11 +338,15 @@ func (s *Service) defaults() Defaults {
 
 // AnyReader stands for a reader where the caller does not care which.
 const AnyReader = "any"
+		Kind:       c.Kind,
 
 // desk returns the desk of a reader; empty or "any" is the only one there is, or the
 // first with a card that was read.
 func (s *Service) desk(id string) (*desk, error) {
 	s.mu.Lock()
+	if d.Kind == "" {
+		d.Kind = KindOutpatient
+	}
 	defer s.mu.Unlock()
 	var first *desk
 	var best int

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"onecard/fault"
 	"onecard/settlement"
@@ -43,32 +42,64 @@ func (s *Service) SetLines(ctx context.Context, id string, req LinesRequest) (Vi
 	if err != nil {
 		return Visit{}, err
 	}
-	end, err := one.begin(VisitRegistered, VisitLines, VisitTried)
+	end, err := one.begin(StepLines)
 	if err != nil {
 		return Visit{}, err
 	}
 	defer end()
 	check := one.record()
+	if err := check.checkDates(lines, s.parts.Now()); err != nil {
+		return Visit{}, err
+	}
 	if req.Diagnoses != nil {
 		check.Diagnoses = req.Diagnoses
-		if err := check.complete(); err != nil {
+		if err := check.course().check(&check); err != nil {
 			return Visit{}, err
 		}
+	}
+	if err := s.settleDoubt(ctx, one); err != nil {
+		return Visit{}, err
+	}
+	m, err := check.machine()
+	if err != nil {
+		return Visit{}, err
 	}
 	s.visits.update(one, func(r *record) {
 		if !slices.Equal(r.Diagnoses, check.Diagnoses) {
 			r.Diagnoses, r.Told = check.Diagnoses, false
 		}
-		r.Lines, r.Total, r.State = lines, total.Yuan(), VisitLines
-		if len(lines) == 0 {
-			r.State = VisitRegistered
-		}
+		r.Lines, r.Total = lines, total.Yuan()
 		r.Trial, r.Fault, r.Results, r.FeeLines, r.Batch = nil, nil, nil, nil, ""
+		at := r.At
+		if rule, err := m.Begin(r.At, settlement.StepLines); err == nil {
+			at = rule.Done // the centre does not learn of it yet
+		}
+		r.place(at)
 	})
-	if err := s.visits.store(ctx, one); err != nil {
-		return Visit{}, err
+	return s.visits.stored(ctx, one)
+}
+
+// settleDoubt finds out whether a stay has ended, where the answer to that was
+// lost: its lines can be changed only if not.
+func (s *Service) settleDoubt(ctx context.Context, one *visit) error {
+	r := one.record()
+	if r.At != settlement.StateDischarging && r.At != settlement.StateReadmitting {
+		return nil
 	}
-	return one.view(), nil
+	if err := s.canSettle(); err != nil {
+		return err
+	}
+	scope, err := s.scope(ctx, r)
+	if err == nil {
+		err = s.clear(ctx, one, scope)
+	}
+	if err != nil {
+		return s.visits.stumbled(one, err)
+	}
+	if one.record().Discharged != nil {
+		return detailed{ErrVisitState, "the stay has ended"}
+	}
+	return nil
 }
 
 // computeLines checks the lines and computes their amounts.
@@ -106,7 +137,7 @@ func computeLines(in []Line) ([]Line, settlement.Fen, error) {
 		if total += amount; total > settlement.MaxFen {
 			return nil, 0, wrong("total out of range")
 		}
-		out[i] = Line{Code: l.Code, Name: l.Name, Quantity: quantity.String(), Price: price.String(), Amount: amount.Yuan()}
+		out[i] = Line{Code: l.Code, Name: l.Name, Quantity: quantity.String(), Price: price.String(), Amount: amount.Yuan(), Date: l.Date}
 	}
 	return out, total, nil
 }
@@ -121,7 +152,7 @@ func (s *Service) Trial(ctx context.Context, id string) (Visit, error) {
 	if err != nil {
 		return Visit{}, err
 	}
-	end, err := one.begin(VisitLines, VisitTried)
+	end, err := one.begin(StepTrial)
 	if err != nil {
 		return Visit{}, err
 	}
@@ -135,16 +166,15 @@ func (s *Service) Trial(ctx context.Context, id string) (Visit, error) {
 		return Visit{}, s.visits.stumbled(one, err)
 	}
 	r = one.record()
-	total, err := settlement.ParseYuan(r.Total)
+	m, err := r.machine()
 	if err != nil {
 		return Visit{}, err
 	}
-	out, err := s.parts.Upstream.Trial(ctx, scope, settlement.TrialInput{
-		PsnNo: r.PsnNo, MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
-		PsnCertType: certID, Certno: r.Certno, PsnType: r.Person.Class.Code, PsnName: r.Name,
-		MedType: r.MedType.Code, MedfeeSumamt: total, PsnSetlway: payByItem,
-		MdtrtID: r.MdtrtID, ChrgBchno: r.Batch, AcctUsedFlag: accountUsed, Insutype: r.Person.Insurance.Code,
-	})
+	rule, err := m.Begin(r.At, settlement.StepTrial)
+	if err != nil {
+		return Visit{}, err
+	}
+	out, err := r.course().trial(ctx, s, one, scope)
 	if err != nil {
 		return Visit{}, s.visits.stumbled(one, err)
 	}
@@ -154,140 +184,12 @@ func (s *Service) Trial(ctx context.Context, id string) (Visit, error) {
 		return Visit{}, s.visits.stumbled(one, err)
 	}
 	s.visits.update(one, func(r *record) {
-		r.State, r.Fault, r.Amounts = VisitTried, nil, amounts
+		r.Fault, r.Amounts = nil, amounts
 		split := splitDocument(amounts, info)
 		r.Trial = &split
+		r.place(rule.Done)
 	})
-	if err := s.visits.store(ctx, one); err != nil {
-		return Visit{}, err
-	}
-	return one.view(), nil
-}
-
-// upload sends diagnoses and lines. A batch whose answer was lost may stand
-// upstream: it is cancelled there before the lines go up again as another.
-func (s *Service) upload(ctx context.Context, one *visit, scope settlement.Scope) error {
-	r := one.record()
-	if len(r.Diagnoses) == 0 {
-		return detailed{errFieldMissing, "diagnoses"}
-	}
-	if !r.Told {
-		if err := s.parts.Upstream.UploadVisit(ctx, scope, s.diagnoses(r)); err != nil {
-			return err
-		}
-		s.visits.update(one, func(r *record) { r.Told = true })
-	}
-	if r.Batch != "" {
-		return nil
-	}
-	if r.Uploads > 0 {
-		if err := s.parts.Upstream.CancelFees(ctx, scope, settlement.FeeCancel{
-			MdtrtID: r.MdtrtID, PsnNo: r.PsnNo, ChrgBchno: settlement.AllUnsettled,
-		}); err != nil {
-			return err
-		}
-	}
-	uploads := r.Uploads + 1
-	batch := fmt.Sprintf("%s-%d", r.ID, uploads)
-	details, err := s.feeDetails(r, batch, uploads)
-	if err != nil {
-		return err
-	}
-	// Counted and stored before the lines leave, so that a crash in between is
-	// met by cancelling them.
-	s.visits.update(one, func(r *record) { r.Uploads = uploads })
-	if err := s.visits.store(ctx, one); err != nil {
-		return err
-	}
-	results, err := s.parts.Upstream.UploadFees(ctx, scope, details)
-	if err != nil {
-		return err
-	}
-	split, err := settlement.SumSplit(results)
-	if err != nil {
-		return err
-	}
-	s.visits.update(one, func(r *record) {
-		r.Batch, r.Results, r.Split, r.FeeLines = batch, results, split, details
-		r.Lines = slices.Clone(r.Lines)
-		for i := range r.Lines {
-			r.Lines[i].SN = details[i].FeedetlSN.Value
-			r.Lines[i].Split = &LineSplit{
-				FullSelfPay: results[i].FulamtOwnpayAmt.Fen.Yuan(), OverLimit: results[i].OverlmtAmt.Fen.Yuan(),
-				PreSelfPay: results[i].PreselfpayAmt.Fen.Yuan(), InScope: results[i].InscpScpAmt.Fen.Yuan(),
-			}
-		}
-	})
-	return nil
-}
-
-func (s *Service) diagnoses(r record) settlement.VisitUpload {
-	now := settlement.FormatTime(r.Opened)
-	up := settlement.VisitUpload{MdtrtInfo: settlement.MdtrtInfo{
-		MdtrtID: r.MdtrtID, PsnNo: r.PsnNo, MedType: r.MedType.Code, Begntime: now,
-		DiseCodg: r.Diagnoses[0].Code, DiseName: r.Diagnoses[0].Name,
-	}}
-	for i, d := range r.Diagnoses {
-		up.DiseInfo = append(up.DiseInfo, settlement.DiseInfo{
-			DiagType: mainDisease, DiagSrtNo: i + 1, DiagCode: d.Code, DiagName: d.Name,
-			DiagDept: r.Department.Name, DiseDorNo: r.Doctor.Code, DiseDorName: r.Doctor.Name,
-			DiagTime: now, ValiFlag: valid,
-		})
-	}
-	return up
-}
-
-// feeDetails builds 2204's lines. Serial numbers are unique in the visit over
-// all its batches.
-func (s *Service) feeDetails(r record, batch string, upload int) ([]settlement.FeeDetail, error) {
-	details := make([]settlement.FeeDetail, len(r.Lines))
-	for i, l := range r.Lines {
-		price, err := settlement.ParsePrice(l.Price)
-		if err != nil {
-			return nil, err
-		}
-		quantity, err := settlement.ParseQuantity(l.Quantity)
-		if err != nil {
-			return nil, err
-		}
-		amount, err := settlement.LineAmount(price, quantity)
-		if err != nil {
-			return nil, err
-		}
-		details[i] = settlement.FeeDetail{
-			FeedetlSN: settlement.SerialNo{Value: strconv.Itoa(upload*1000 + i + 1)},
-			MdtrtID:   r.MdtrtID, PsnNo: r.PsnNo, ChrgBchno: batch,
-			RxCircFlag: notExternal, FeeOcurTime: settlement.FormatTime(r.Opened),
-			MedListCodg: l.Code, MedinsListCodg: l.Code,
-			DetItemFeeSumamt: amount, Cnt: quantity, Pric: price,
-			BilgDeptCodg: r.Department.Code, BilgDeptName: r.Department.Name,
-			BilgDrCodg: r.Doctor.Code, BilgDrName: r.Doctor.Name, HospApprFlag: noApproval,
-		}
-	}
-	return details, nil
-}
-
-// cancelUpstream takes back what a visit that is given up has left at the
-// centre: its lines (2205) and its registration (2202).
-func (s *Service) cancelUpstream(ctx context.Context, one *visit) error {
-	if err := s.canSettle(); err != nil {
-		return err
-	}
-	r := one.record()
-	scope, err := s.scope(ctx, r)
-	if err != nil {
-		return err
-	}
-	if r.Uploads > 0 {
-		if err := s.parts.Upstream.CancelFees(ctx, scope, settlement.FeeCancel{
-			MdtrtID: r.MdtrtID, PsnNo: r.PsnNo, ChrgBchno: settlement.AllUnsettled,
-		}); err != nil {
-			return err
-		}
-	}
-	return s.parts.Upstream.CancelRegistration(ctx, scope, settlement.RegistrationCancel{
-		PsnNo: r.PsnNo, MdtrtID: r.MdtrtID, IptOtpNo: r.ID,
-	})
+	return s.visits.stored(ctx, one)
 }
 
 // Settle settles a visit for what the payer agreed to. Once the intention is in
@@ -308,13 +210,13 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 		}
 		return view, agreed(req.Agreed, view.Receipt.Total, cash)
 	}
-	end, err := one.begin(VisitTried)
+	end, err := one.begin(StepSettle)
 	if err != nil {
 		return Visit{}, err
 	}
 	defer end()
 	r := one.record()
-	if r.Trial == nil || r.Batch == "" {
+	if r.Trial == nil {
 		return Visit{}, detailed{ErrVisitState, "no trial of these lines"}
 	}
 	if err := agreed(req.Agreed, r.Trial.Total, r.Trial.Cash); err != nil {
@@ -331,19 +233,13 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 	if err != nil {
 		return Visit{}, s.visits.stumbled(one, err)
 	}
-	s.visits.update(one, func(r *record) { r.State, r.Fault = VisitSettling, nil })
+	s.visits.update(one, func(r *record) {
+		r.Fault = nil
+		r.place(settlement.StateSettling)
+	})
 	day := s.settling()
 	settler := settlement.NewSettler(s.parts.Upstream, s.parts.Journal)
-	receipt, err := settler.Settle(ctx, settlement.Settling{
-		Visit: r.ID, Holder: r.Holder.Name, Scope: scope, Trial: r.Amounts, Agreed: r.Amounts,
-		Input: settlement.SettleInput{
-			PsnNo: r.PsnNo, MdtrtCertType: certSocialCard, MdtrtCertNo: r.CardNumber, CardSN: r.CardSN,
-			PsnCertType: certID, Certno: r.Certno, MedType: r.MedType.Code, MedfeeSumamt: r.Amounts.Total,
-			PsnSetlway: payByItem, MdtrtID: r.MdtrtID, ChrgBchno: r.Batch, Insutype: r.Person.Insurance.Code,
-			AcctUsedFlag: accountUsed, FulamtOwnpayAmt: r.Split.FulamtOwnpayAmt, OverlmtSelfpay: r.Split.OverlmtSelfpay,
-			PreselfpayAmt: r.Split.PreselfpayAmt, InscpScpAmt: r.Split.InscpScpAmt,
-		},
-	})
+	receipt, err := r.course().settle(ctx, s, settler, r, scope)
 	counted := s.settled(day, err == nil)
 	if err != nil {
 		return Visit{}, s.unsettled(ctx, one, err)
@@ -351,7 +247,11 @@ func (s *Service) Settle(ctx context.Context, id string, req SettleRequest) (Vis
 	s.upstreamWell()
 	s.parts.Log.WithFields(map[string]any{"visit": r.ID, "entry": receipt.EntryID, "outcome": settlement.Done}).Info("settlement")
 	s.visits.update(one, func(r *record) {
-		r.State, r.Journal = VisitSettled, receipt.EntryID
+		r.Journal = receipt.EntryID
+		if r.MdtrtID == "" {
+			r.MdtrtID = receipt.MdtrtID // a sale has none before
+		}
+		r.place(settlement.StateSettled)
 		r.Receipt = s.receipt(r, receipt.MsgID, receipt.SetlID, receipt.SetlTime, receipt.Amounts, receipt.Detail.SetlInfo.Value)
 		r.Receipt.Differs, r.Receipt.Warning = receipt.Differs, receipt.Warning
 	})
@@ -378,20 +278,21 @@ func (s *Service) unsettled(ctx context.Context, one *visit, err error) error {
 	}
 	id := one.record().ID
 	entry, open, jerr := s.parts.Journal.Unresolved(ctx, id)
-	state := VisitTried
+	state := settlement.StateTried
 	log := s.parts.Log.WithFields(map[string]any{"visit": id, "entry": entry.ID, "code": fault.Of(err).Code})
 	if settlement.OutcomeOf(err) == settlement.Unknown || open || jerr != nil {
-		state = VisitUnknown
+		state = settlement.StateUnknown
 		err = &inDoubt{err, entry.ID}
 		log.WithField("outcome", settlement.Unknown).Warning("settlement")
 	} else {
 		log.WithField("outcome", settlement.Refused).Info("settlement")
 	}
 	s.visits.update(one, func(r *record) {
-		r.State, r.Fault = state, Explain(err)
+		r.Fault = Explain(err)
 		if open {
 			r.Journal = entry.ID
 		}
+		r.place(state)
 	})
 	if serr := s.visits.store(ctx, one); serr != nil {
 		s.parts.Log.WithError(serr).Error("the visit could not be stored; the journal has its settlement")

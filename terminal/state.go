@@ -42,6 +42,7 @@ type State struct {
 // Defaults are what a visit has when nothing else is said.
 type Defaults struct {
 	MedType    Coded   `json:"med_type"`
+	Kind       string  `json:"kind"`
 	Department Named   `json:"department"`
 	Doctor     Named   `json:"doctor"`
 	Diagnoses  []Named `json:"diagnoses"`

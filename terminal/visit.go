@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 	"sync"
 	"time"
 
@@ -67,148 +66,13 @@ type record struct {
 	Amounts   settlement.Amounts     // of the trial
 	FeeLines  []settlement.FeeDetail // as sent in Batch
 	Dismissed bool                   // put away: not shown again after a restart
+	Reason    string                 // of the refund under way
+	Stay      stayRecord             // of a stay alone
+	Extras    string                 // exp_content
+	At        settlement.State       // of the life cycle
 }
 
 func newVisits(s *Service) *visits { return &visits{svc: s, byID: make(map[string]*visit)} }
-
-// restore brings back the visits of an earlier run. What the journal says of
-// their settlements counts, whatever state they were left in.
-func (v *visits) restore(ctx context.Context) error {
-	if v.svc.parts.Journal == nil {
-		return nil
-	}
-	list, err := v.svc.parts.Journal.Visits().List(ctx, "", restoredVisits)
-	if err != nil {
-		return err
-	}
-	doubtful, err := v.svc.parts.Journal.Visits().List(ctx, VisitUnknown, keptVisits)
-	if err != nil {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	// The oldest first, so that the last to be shown is the latest.
-	for _, stored := range slices.Backward(append(list, doubtful...)) {
-		one := v.byID[stored.ID]
-		if one == nil {
-			if one, err = v.load(ctx, stored); err != nil {
-				return err
-			}
-			v.byID[one.rec.ID] = one
-		}
-		if one.rec.State != VisitClosed && !one.rec.Dismissed {
-			v.latest = one
-		}
-	}
-	return nil
-}
-
-// load reads one stored visit and asks the journal what became of it.
-func (v *visits) load(ctx context.Context, stored settlement.Visit) (*visit, error) {
-	one := &visit{stored: stored}
-	if err := json.Unmarshal(stored.Body, &one.rec); err != nil {
-		return nil, fmt.Errorf("visit of an earlier run: %w", settlement.ErrJournalForeign)
-	}
-	entries, err := v.svc.parts.Journal.List(ctx, settlement.Filter{Visit: stored.ID, Limit: 1})
-	if err != nil {
-		return nil, err
-	}
-	if len(entries) == 0 {
-		return one, nil
-	}
-	e, err := v.svc.parts.Journal.Get(ctx, entries[0].ID)
-	if err != nil {
-		return nil, err
-	}
-	one.rec.adopt(v.svc, e)
-	return one, nil
-}
-
-// adopt makes the record say what the journal says.
-func (r *record) adopt(s *Service, e settlement.Entry) {
-	r.Journal = e.ID
-	switch e.Outcome {
-	case settlement.Done:
-		r.State, r.Fault = VisitSettled, nil
-		if r.Receipt == nil {
-			r.Receipt = s.receipt(r, e.MsgID, e.SetlID, settlement.FormatTime(e.ClosedAt),
-				settlement.Amounts{Total: e.Total, Fund: e.Fund, Account: e.Account, Cash: e.Cash}, answered(e.Answer))
-			r.Receipt.Differs = r.Trial != nil && (r.Receipt.Cash != r.Trial.Cash || r.Receipt.Account != r.Trial.Account)
-		}
-	case settlement.Unknown, settlement.Intended:
-		r.State, r.Receipt = VisitUnknown, nil
-		if e.Fault != "" {
-			r.Fault = entryFault(e)
-		} else {
-			r.Fault = Explain(settlement.ErrAnswerLost)
-		}
-	case settlement.Refused:
-		if r.State == VisitUnknown || r.State == VisitSettling {
-			// Nothing is booked: the payer may agree once more.
-			r.State, r.Receipt, r.Fault = VisitTried, nil, nil
-		}
-		if e.Fault != "" {
-			r.Fault = entryFault(e)
-		}
-	}
-}
-
-// answered reads setlinfo out of an answer that was kept.
-func answered(answer []byte) settlement.SetlInfo {
-	var out struct {
-		Output settlement.Settlement `json:"output"`
-	}
-	if err := json.Unmarshal(answer, &out); err != nil {
-		return settlement.SetlInfo{} // the amounts are in the entry itself
-	}
-	return out.Output.SetlInfo.Value
-}
-
-// inDoubt returns the journal entry of a settlement of this person whose outcome
-// is unknown, 0 where there is none among the visits that are remembered.
-func (v *visits) inDoubt(psnNo string) int64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, one := range v.byID {
-		if r := one.record(); r.State == VisitUnknown && r.PsnNo == psnNo {
-			return r.Journal
-		}
-	}
-	return 0
-}
-
-// learn brings the visits in doubt into line with the journal, where it has an
-// outcome for them meanwhile.
-func (v *visits) learn(ctx context.Context) {
-	v.mu.Lock()
-	var doubtful []*visit
-	for _, one := range v.byID {
-		if one.record().State == VisitUnknown {
-			doubtful = append(doubtful, one)
-		}
-	}
-	v.mu.Unlock()
-	for _, one := range doubtful {
-		id := one.record().Journal
-		e, err := v.svc.parts.Journal.Get(ctx, id)
-		if err != nil {
-			v.svc.parts.Log.WithError(err).WithField("entry", id).Debug("the entry of a visit in doubt cannot be read")
-			continue
-		}
-		// The lock is taken only where there is something to say: a clerk who
-		// does anything with the visit must not find it busy.
-		if e.Outcome != settlement.Done || !one.step.TryLock() {
-			continue
-		}
-		if one.record().State == VisitUnknown {
-			v.update(one, func(r *record) { r.adopt(v.svc, e) })
-			if err := v.store(ctx, one); err != nil {
-				v.svc.parts.Log.WithError(err).Warning("a visit that was in doubt could not be stored")
-			}
-		}
-		one.step.Unlock()
-	}
-}
 
 // current is the visit that a page shows: the latest that was not put away.
 func (v *visits) current() *Visit {
@@ -264,7 +128,7 @@ func (one *visit) view() Visit {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	view := one.rec.Visit
-	view.Next = steps(view.State)
+	view.Next = one.rec.steps()
 	return view
 }
 
@@ -273,40 +137,6 @@ func (one *visit) record() record {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	return one.rec
-}
-
-func steps(state string) []string {
-	switch state {
-	case VisitOpening:
-		return []string{StepAbandon}
-	case VisitRegistered:
-		return []string{StepLines, StepAbandon}
-	case VisitLines:
-		return []string{StepLines, StepTrial, StepAbandon}
-	case VisitTried:
-		return []string{StepLines, StepTrial, StepSettle, StepAbandon}
-	case VisitSettled, VisitUnknown:
-		return []string{StepDismiss}
-	}
-	return []string{}
-}
-
-// begin takes the step lock or says that another step is under way.
-func (one *visit) begin(states ...string) (end func(), err error) {
-	if !one.step.TryLock() {
-		return nil, settlement.ErrInProgress
-	}
-	state := one.record().State
-	for _, s := range states {
-		if s == state {
-			return one.step.Unlock, nil
-		}
-	}
-	one.step.Unlock()
-	if state == VisitUnknown {
-		return nil, ErrUnresolved
-	}
-	return nil, detailed{ErrVisitState, "state " + state}
 }
 
 // update changes the record and publishes it.
@@ -318,7 +148,10 @@ func (v *visits) update(one *visit, change func(*record)) {
 }
 
 // store writes the visit down.
-func (v *visits) store(ctx context.Context, one *visit) error {
+func (v *visits) store(ctx context.Context, one *visit) error { return v.storeWith(ctx, one) }
+
+// storeWith writes the visit down together with what is to be sent because of it.
+func (v *visits) storeWith(ctx context.Context, one *visit, letters ...settlement.Letter) error {
 	one.storing.Lock()
 	defer one.storing.Unlock()
 	one.mu.Lock()
@@ -329,7 +162,7 @@ func (v *visits) store(ctx context.Context, one *visit) error {
 	if err != nil {
 		return fmt.Errorf("store visit: %w", err)
 	}
-	stored, err := v.svc.parts.Journal.Visits().Put(ctx, next)
+	stored, err := v.svc.parts.Journal.Outbox().PutWith(ctx, next, letters...)
 	if err != nil {
 		v.svc.health.set(HealthJournal, err)
 		return err
@@ -337,7 +170,18 @@ func (v *visits) store(ctx context.Context, one *visit) error {
 	one.mu.Lock()
 	one.stored = stored
 	one.mu.Unlock()
+	if len(letters) > 0 {
+		v.svc.posted(ctx)
+	}
 	return nil
+}
+
+// stored writes the visit down and returns it as pages see it.
+func (v *visits) stored(ctx context.Context, one *visit) (Visit, error) {
+	if err := v.store(ctx, one); err != nil {
+		return Visit{}, err
+	}
+	return one.view(), nil
 }
 
 // stumbled publishes why a step failed and returns the error.
@@ -406,8 +250,7 @@ func (v *visits) unfinished(reader string) (id string, found bool) {
 		return "", false
 	}
 	r := one.record()
-	switch r.State {
-	case VisitOpening, VisitRegistered, VisitLines, VisitTried, VisitSettling:
+	if r.goesOn() && r.State != VisitUnknown {
 		return r.ID, r.Reader == reader
 	}
 	return "", false
@@ -439,55 +282,4 @@ func (s *Service) Visit(id string) (Visit, error) {
 		return Visit{}, err
 	}
 	return one.view(), nil
-}
-
-// Abandon gives a visit up, or puts away one that is settled or in doubt: that
-// undoes nothing, its entry in the journal stays.
-func (s *Service) Abandon(ctx context.Context, id string) error {
-	one, err := s.visits.find(ctx, id)
-	if err != nil {
-		return err
-	}
-	end, err := one.begin(VisitOpening, VisitRegistered, VisitLines, VisitTried, VisitSettled, VisitUnknown, VisitClosed)
-	if err != nil {
-		return err
-	}
-	defer end()
-	state := one.record().State
-	switch state {
-	case VisitOpening, VisitRegistered, VisitLines, VisitTried:
-		if err := s.may(RightSettle); err != nil {
-			return err
-		}
-	}
-	switch state {
-	case VisitRegistered, VisitLines, VisitTried:
-		// Whatever the centre makes of it, the desk must be free: a registration
-		// without a settlement costs nobody anything.
-		if err := s.cancelUpstream(ctx, one); err != nil {
-			s.upstreamFailed(err)
-			s.parts.Log.WithError(err).WithField("visit", id).Warning("given up here; what the centre has of it stays there")
-		}
-		s.visits.update(one, func(r *record) { r.State, r.Fault = VisitClosed, nil })
-		if err := s.visits.store(ctx, one); err != nil {
-			return err
-		}
-	case VisitOpening:
-		s.visits.update(one, func(r *record) { r.State = VisitClosed })
-		if err := s.visits.store(ctx, one); err != nil {
-			return err
-		}
-	case VisitSettled, VisitUnknown:
-		s.visits.update(one, func(r *record) { r.Dismissed = true })
-		if err := s.visits.store(ctx, one); err != nil {
-			return err
-		}
-	}
-	s.visits.mu.Lock()
-	if s.visits.latest == one {
-		s.visits.latest = nil
-	}
-	s.visits.mu.Unlock()
-	s.pub.changed()
-	return nil
 }

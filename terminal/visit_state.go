@@ -11,23 +11,26 @@ const (
 	VisitTried      = "tried"      // 2206 answered: the split is known
 	VisitSettling   = "settling"   // the intention is in the journal
 	VisitSettled    = "settled"    // 2207 answered, sums checked: a receipt
-	VisitUnknown    = "unknown"    // 2207 was sent and its outcome is not known
-	VisitClosed     = "closed"     // given up before settlement
+	VisitRefunding  = "refunding"  // the intention to take the settlement back is in the journal
+	VisitUnknown    = "unknown"    // 2207 or 2208 was sent and its outcome is not known
+	VisitClosed     = "closed"     // given up before settlement, or after a refund
 )
 
-// The steps that a caller can take next.
+// The kinds of visits. The numbers above are an outpatient visit's; a stay has
+// 2401, 2301, 2303, 2304 and 2305 in their place, a pharmacy's sale 2101, 2102
+// and 2103, and nothing before.
 const (
-	StepLines   = "lines"
-	StepTrial   = "trial"
-	StepSettle  = "settle"
-	StepAbandon = "abandon"
-	StepDismiss = "dismiss" // put the visit away: DELETE, which undoes nothing
+	KindOutpatient = "outpatient"
+	KindInpatient  = "inpatient"
+	KindPharmacy   = "pharmacy"
 )
 
-// A Visit is one outpatient visit at this desk, from registration to receipt.
-// Money is in yuan with two decimals. Holder and person are masked.
+// A Visit is one visit at this desk, from registration to receipt: an
+// outpatient's, a stay in hospital, or a pharmacy's sale. Money is in yuan with
+// two decimals. Holder and person are masked.
 type Visit struct {
-	ID         string      `json:"id"` // ipt_otp_no of the visit
+	ID         string      `json:"id"` // ipt_otp_no of the visit, ipt_no of a stay
+	Kind       string      `json:"kind"`
 	State      string      `json:"state"`
 	Reader     string      `json:"reader"`
 	Opened     time.Time   `json:"opened"`
@@ -42,8 +45,18 @@ type Visit struct {
 	Total      string      `json:"total"`
 	Trial      *Split      `json:"trial"`
 	Receipt    *Receipt    `json:"receipt"`
-	Journal    int64       `json:"journal,omitempty"`
-	Fault      *Fault      `json:"fault"`
+	Journal    int64       `json:"journal,omitempty"` // the entry of the settlement, or of the refund that is in doubt
+	// Undoing says that this entry is a refund.
+	Undoing bool     `json:"undoing,omitempty"`
+	Refunds []Refund `json:"refunds,omitempty"` // of this visit, the earliest first
+	// Begin is when a stay began, Discharged when it ended; until it has ended it
+	// cannot be settled.
+	Begin      *time.Time `json:"begin,omitempty"`
+	Discharged *time.Time `json:"discharged,omitempty"`
+	Bed        string     `json:"bed,omitempty"`
+	Emergency  bool       `json:"emergency,omitempty"`
+	SetAside   bool       `json:"set_aside,omitempty"` // not on any page until it is resumed
+	Fault      *Fault     `json:"fault"`
 	// Earlier says that a settlement of the same person is in doubt: it may be
 	// what this visit is about to settle again.
 	Earlier *Fault   `json:"earlier,omitempty"`
@@ -71,6 +84,7 @@ type Line struct {
 	Quantity string     `json:"quantity"`
 	Price    string     `json:"price"`
 	Amount   string     `json:"amount,omitempty"`
+	Date     string     `json:"date,omitempty"` // yyyy-MM-dd, where not the day the visit began
 	Split    *LineSplit `json:"split,omitempty"`
 }
 
@@ -118,10 +132,21 @@ type Receipt struct {
 // taken from [counter] of the configuration.
 type VisitRequest struct {
 	Reader     string  `json:"reader,omitempty"`
+	Kind       string  `json:"kind,omitempty"` // outpatient without
 	MedType    string  `json:"med_type,omitempty"`
 	Department Named   `json:"department,omitzero"`
 	Doctor     Named   `json:"doctor,omitzero"`
 	Diagnoses  []Named `json:"diagnoses,omitempty"`
+	// Begin of a stay, yyyy-MM-dd or yyyy-MM-dd HH:mm:ss; now without. Bed,
+	// adm_bed, it needs.
+	Begin string `json:"begin,omitempty"`
+	Bed   string `json:"bed,omitempty"`
+	// Emergency and Referral are OTP_ER_REFL_FLAG, Trauma is TRUM_FLAG, ThirdParty
+	// REL_TTP_FLAG of exp_content.
+	Emergency  bool `json:"emergency,omitempty"`
+	Referral   bool `json:"referral,omitempty"`
+	Trauma     bool `json:"trauma,omitempty"`
+	ThirdParty bool `json:"third_party,omitempty"`
 }
 
 // LinesRequest replaces the fee lines of a visit; Diagnoses too where given.
