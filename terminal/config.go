@@ -163,9 +163,9 @@ type OperatorConfig struct {
 
 // CounterConfig gives what a visit has when the caller says nothing.
 type CounterConfig struct {
-	MedType        string `toml:"med_type"`
 	// Kind of the visits of this desk: outpatient, inpatient or pharmacy.
 	Kind           string `toml:"kind"`
+	MedType        string `toml:"med_type"`
 	DepartmentCode string `toml:"department_code"`
 	DepartmentName string `toml:"department_name"`
 	Specialty      string `toml:"specialty"` // caty
@@ -236,14 +236,14 @@ func ParseConfig(text []byte, dir string) (Config, error) {
 	if err := dec.Decode(&cfg); err != nil {
 		return Config{}, describeTOML(err)
 	}
+	if cfg.Counter.MedType == "" {
+		cfg.Counter.MedType = usualType(cfg.Counter.Kind)
+	}
 	if err := cfg.Upstream.complete(dir); err != nil {
 		return Config{}, err
 	}
 	for _, p := range []*string{&cfg.StateDir, &cfg.Keys.CAFile, &cfg.Keys.CertFile, &cfg.Keys.KeyFile,
 		&cfg.Upstream.CredentialsFile, &cfg.Counter.PriceList, &cfg.Card.Profile, &cfg.PINPad.PINFile, &cfg.PINPad.KeyFile} {
-	if cfg.Counter.MedType == "" {
-		cfg.Counter.MedType = usualType(cfg.Counter.Kind)
-	}
 		*p = under(dir, *p)
 	}
 	files := []*string{&cfg.Journal.KeyFile, &cfg.Lend.CAFile, &cfg.Lend.CertFile, &cfg.Lend.KeyFile}
@@ -378,16 +378,16 @@ func (c *Config) check() error {
 	if err := c.Upstream.checkStyle(); err != nil {
 		return err
 	}
-	if err := c.Operator.checkRights(); err != nil {
-		return err
-	}
-	if err := c.Outbox.check(); err != nil {
-		return err
 	switch c.Counter.Kind {
 	case KindOutpatient, KindInpatient, KindPharmacy:
 	default:
 		return wrong("counter.kind", "outpatient, inpatient or pharmacy")
 	}
+	if err := c.Operator.checkRights(); err != nil {
+		return err
+	}
+	if err := c.Outbox.check(); err != nil {
+		return err
 	}
 	if err := c.Lend.check(); err != nil {
 		return err

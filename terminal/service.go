@@ -325,10 +325,14 @@ func (s *Service) operator() Operator { return Operator{s.cfg.Operator.No, s.cfg
 func (s *Service) defaults() Defaults {
 	c := s.cfg.Counter
 	d := Defaults{
+		Kind:       c.Kind,
 		MedType:    s.coded("med_type", c.MedType),
 		Department: Named{c.DepartmentCode, c.DepartmentName},
 		Doctor:     Named{c.DoctorCode, c.DoctorName},
 		Diagnoses:  []Named{},
+	}
+	if d.Kind == "" {
+		d.Kind = KindOutpatient
 	}
 	if c.DiagnosisCode != "" {
 		d.Diagnoses = append(d.Diagnoses, Named{c.DiagnosisCode, c.DiagnosisName})
@@ -338,15 +342,11 @@ func (s *Service) defaults() Defaults {
 
 // AnyReader stands for a reader where the caller does not care which.
 const AnyReader = "any"
-		Kind:       c.Kind,
 
 // desk returns the desk of a reader; empty or "any" is the only one there is, or the
 // first with a card that was read.
 func (s *Service) desk(id string) (*desk, error) {
 	s.mu.Lock()
-	if d.Kind == "" {
-		d.Kind = KindOutpatient
-	}
 	defer s.mu.Unlock()
 	var first *desk
 	var best int

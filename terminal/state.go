@@ -41,8 +41,8 @@ type State struct {
 
 // Defaults are what a visit has when nothing else is said.
 type Defaults struct {
-	MedType    Coded   `json:"med_type"`
 	Kind       string  `json:"kind"`
+	MedType    Coded   `json:"med_type"`
 	Department Named   `json:"department"`
 	Doctor     Named   `json:"doctor"`
 	Diagnoses  []Named `json:"diagnoses"`
