@@ -19,6 +19,14 @@ type desk struct {
 	client  *settlement.Client
 	journal *settlement.Journal
 	settler *settlement.Settler
+	clock   func() time.Time // nil: time.Now
+}
+
+func (d *desk) now() time.Time {
+	if d.clock == nil {
+		return time.Now()
+	}
+	return d.clock()
 }
 
 func newDesk(t *testing.T) *desk {
@@ -63,13 +71,13 @@ func newDesk(t *testing.T) *desk {
 			t.Error(err)
 		}
 	})
-	return &desk{center, client, journal, settlement.NewSettler(client, journal)}
+	return &desk{center, client, journal, settlement.NewSettler(client, journal), nil}
 }
 
 // visit goes up to the payer's consent.
 func (d *desk) visit(t *testing.T, number string) settlement.Settling {
 	t.Helper()
-	ctx, now := t.Context(), settlement.FormatTime(time.Now())
+	ctx, now := t.Context(), settlement.FormatTime(d.now())
 	signed, err := d.client.SignIn(ctx, settlement.SignIn{OpterNo: "0001", Mac: "00-00-5E-00-53-01", IP: "192.0.2.1"})
 	if err != nil {
 		t.Fatal(err)

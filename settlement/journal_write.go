@@ -216,15 +216,7 @@ func (j *Journal) Intend(ctx context.Context, e Entry) (id int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("intend: %w", err)
 	}
-	now := j.now()
-	sum := sha256.Sum256(e.Request)
-	a := e.Agreed
-	s := sent{
-		visit: e.Visit, infno: e.Infno, msgid: e.MsgID, day: FormatDate(now), opened: now.UnixMilli(),
-		total: int64(a.Total), fund: int64(a.Fund), account: int64(a.Account), cash: int64(a.Cash),
-		mdtrtID: e.MdtrtID, psnNo: j.key.seal("psn_no", e.MsgID, []byte(e.PsnNo)), holder: e.Holder,
-		sum: sum[:], request: j.key.seal("request", e.MsgID, e.Request), undoes: e.Undoes,
-	}
+	s := j.sent(e)
 	err = j.commit(ctx, func(ctx context.Context, b *batch) error {
 		s.id = 0 // of a transaction that was rolled back
 		return b.intend(ctx, &s)
@@ -233,6 +225,19 @@ func (j *Journal) Intend(ctx context.Context, e Entry) (id int64, err error) {
 		return 0, fmt.Errorf("intend: %w", err)
 	}
 	return s.id, nil
+}
+
+// sent is what will never change of an entry.
+func (j *Journal) sent(e Entry) sent {
+	now := j.now()
+	sum := sha256.Sum256(e.Request)
+	a := e.Agreed
+	return sent{
+		visit: e.Visit, infno: e.Infno, msgid: e.MsgID, day: FormatDate(now), opened: now.UnixMilli(),
+		total: int64(a.Total), fund: int64(a.Fund), account: int64(a.Account), cash: int64(a.Cash),
+		mdtrtID: e.MdtrtID, psnNo: j.key.seal("psn_no", e.MsgID, []byte(e.PsnNo)), holder: e.Holder,
+		sum: sum[:], request: j.key.seal("request", e.MsgID, e.Request), undoes: e.Undoes,
+	}
 }
 
 // intend inserts an entry and gives it the next number where it has none.
