@@ -92,35 +92,52 @@ func (v *visits) find(ctx context.Context, id string) (*visit, error) {
 		return nil, ErrNoJournal
 	}
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if one := v.byID[id]; one != nil {
+	one := v.byID[id]
+	v.mu.Unlock()
+	if one != nil {
 		return one, nil
 	}
+	// Without the lock: every other visit would wait for this one's file.
 	stored, err := v.svc.parts.Journal.Visits().Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	one, err := v.load(ctx, stored)
+	one, err = v.load(ctx, stored)
 	if err != nil {
 		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if first := v.byID[id]; first != nil {
+		return first, nil // of another window, which was faster
 	}
 	v.keep(one)
 	return one, nil
 }
 
-// keep remembers a visit and forgets the oldest finished ones. The caller holds
-// mu.
+// keep remembers a visit and forgets others, those first of which nobody wants
+// anything more. The caller holds mu.
 func (v *visits) keep(one *visit) {
 	v.byID[one.rec.ID] = one
-	for id, old := range v.byID {
-		if len(v.byID) <= keptVisits {
-			return
-		}
-		if old != one && old != v.latest && old.step.TryLock() {
+	for _, finished := range []bool{true, false} {
+		for id, old := range v.byID {
+			if len(v.byID) <= keptVisits {
+				return
+			}
+			if old == one || old == v.latest || finished != old.finished() || !old.step.TryLock() {
+				continue
+			}
 			delete(v.byID, id)
 			old.step.Unlock()
 		}
 	}
+}
+
+// finished says that a visit has ended, as far as this desk knows.
+func (one *visit) finished() bool {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	return one.rec.State == VisitSettled || one.rec.State == VisitClosed
 }
 
 // view returns the visit as pages see it.
