@@ -248,17 +248,16 @@ func sentInsurance(request []byte) (insutype, medType string) {
 
 // A doubtful entry is one whose outcome nobody knows yet.
 type doubtful struct {
-	entry              int64
-	infno, msgid       string
-	holder             string
-	outcome            Outcome
-	opened             time.Time
-	undoes             int64
-	mdtrtID, psnNo     string
-	insutype, clrType  string
-	agreed             Amounts
-	insuplcAdmdvs      string
-	hasInsurance, seen bool
+	entry             int64
+	infno, msgid      string
+	holder            string
+	outcome           Outcome
+	opened            time.Time
+	undoes            int64
+	mdtrtID, psnNo    string
+	insutype, clrType string
+	agreed            Amounts
+	seen              bool // a statement lists it
 }
 
 // doubts reads the entries of a day whose outcome nobody knows.

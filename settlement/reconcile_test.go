@@ -12,16 +12,16 @@ import (
 )
 
 // reconciler compares the desk's journal, as if the clock stood a while later.
-func (d *bookkeeper) reconciler(t *testing.T, change ...func(*settlement.ReconcilePolicy)) *settlement.Reconciler {
+func (b *bookkeeper) reconciler(t *testing.T, change ...func(*settlement.ReconcilePolicy)) *settlement.Reconciler {
 	t.Helper()
 	// What a real institution would say, and no entry is too young to be judged.
 	policy := settlement.ReconcilePolicy{Sole: true, Young: time.Nanosecond}
 	for _, c := range change {
 		c(&policy)
 	}
-	scope := d.signed(t)
+	scope := b.signed(t)
 	return settlement.NewReconciler(settlement.ReconcilerParts{
-		Client: d.client, Journal: d.journal, Policy: policy, Now: d.read,
+		Client: b.client, Journal: b.journal, Policy: policy, Now: b.read,
 		Scope: func(context.Context) (settlement.Scope, error) { return scope, nil },
 	})
 }
@@ -74,11 +74,11 @@ func execute(t *testing.T, r *settlement.Reconciler, report settlement.Report, n
 	return report
 }
 
-func (d *bookkeeper) fault(t *testing.T, order string) {
+func (b *bookkeeper) fault(t *testing.T, order string) {
 	t.Helper()
 	f, err := centersim.ParseFault(order)
 	if err == nil {
-		err = d.center.Order(f)
+		err = b.center.Order(f)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -86,9 +86,9 @@ func (d *bookkeeper) fault(t *testing.T, order string) {
 }
 
 // settled settles and wants no error.
-func (d *bookkeeper) settled(t *testing.T, number string) settlement.Receipt {
+func (b *bookkeeper) settled(t *testing.T, number string) settlement.Receipt {
 	t.Helper()
-	receipt, err := d.settler.Settle(t.Context(), d.visit(t, number))
+	receipt, err := b.settler.Settle(t.Context(), b.visit(t, number))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,27 +96,27 @@ func (d *bookkeeper) settled(t *testing.T, number string) settlement.Receipt {
 }
 
 // lost settles with a fault, and the outcome is unknown.
-func (d *bookkeeper) lost(t *testing.T, number, fault string) {
+func (b *bookkeeper) lost(t *testing.T, number, fault string) {
 	t.Helper()
-	in := d.visit(t, number)
-	d.fault(t, "2207:"+fault)
-	if _, err := d.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
+	in := b.visit(t, number)
+	b.fault(t, "2207:"+fault)
+	if _, err := b.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
 		t.Fatalf("%v", err)
 	}
 }
 
-func (d *bookkeeper) today() string { return settlement.FormatDate(d.now()) }
+func (b *bookkeeper) today() string { return settlement.FormatDate(b.now()) }
 
 func TestReconcileBalanced(t *testing.T) {
 	d := newBookkeeper(t, noon)
-	r := d.reconciler(t)
-	wants(t, reconcileDay(t, r, d.today()), settlement.Balanced)
-	first := d.settled(t, "OP1")
-	d.settled(t, "OP2")
-	if _, err := d.settler.Refund(t.Context(), settlement.Refunding{Entry: first.EntryID, Scope: d.signed(t)}); err != nil {
+	r := b.reconciler(t)
+	wants(t, reconcileDay(t, r, b.today()), settlement.Balanced)
+	first := b.settled(t, "OP1")
+	b.settled(t, "OP2")
+	if _, err := b.settler.Refund(t.Context(), settlement.Refunding{Entry: first.EntryID, Scope: b.signed(t)}); err != nil {
 		t.Fatal(err)
 	}
-	report := reconcileDay(t, r, d.today())
+	report := reconcileDay(t, r, b.today())
 	wants(t, report, settlement.Balanced)
 	for _, l := range report.Totals {
 		if !l.Asked || !l.Balanced {
@@ -173,9 +173,9 @@ func TestReconcileBook(t *testing.T) {
 }
 
 // verify reads the chain.
-func (d *bookkeeper) verify(t *testing.T) {
+func (b *bookkeeper) verify(t *testing.T) {
 	t.Helper()
-	if _, err := d.journal.Verify(t.Context()); err != nil {
+	if _, err := b.journal.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
