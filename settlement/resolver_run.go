@@ -14,6 +14,9 @@ const (
 	lookAgain = 15 * time.Second
 	// failedPause is the pause after the journal could not be read or written.
 	failedPause = 2 * time.Second
+	// latePause is the pause before a late answer is looked at again whose entry
+	// is still on its way.
+	latePause = 100 * time.Millisecond
 	// recallSpread is within what time those are asked about again that failed
 	// for the line, once it is back: not all desks at the same moment.
 	recallSpread = 2 * time.Second
@@ -57,6 +60,29 @@ func (r *Resolver) Run(ctx context.Context) error {
 	return nil
 }
 
+// RunLate is Run where nothing is asked without a person: it takes late answers
+// alone.
+func (r *Resolver) RunLate(ctx context.Context) error {
+	for ctx.Err() == nil {
+		waiting, err := r.takeLate(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.cfg.Failed(fmt.Errorf("resolver: %w", err))
+		}
+		var again <-chan time.Time
+		timer := time.NewTimer(latePause)
+		if waiting || err != nil {
+			again = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-again:
+		case <-r.wake:
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
 // pass takes the late answers, asks about every entry that is due, and says for
 // how long there is nothing to do. Where the line fails it stops: the others
 // would wait for the same time-outs.
@@ -67,7 +93,7 @@ func (r *Resolver) pass(ctx context.Context) (time.Duration, error) {
 	}
 	pause := lookAgain
 	if waiting {
-		pause = time.Second
+		pause = latePause
 	}
 	doubts, err := r.cfg.Journal.Unknowns(ctx)
 	if err != nil {

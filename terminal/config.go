@@ -47,6 +47,7 @@ type Config struct {
 	Lend        LendConfig        `toml:"lend"`
 	Journal     JournalConfig     `toml:"journal"`
 	Outbox      OutboxConfig      `toml:"outbox"`
+	Resolve     ResolveConfig     `toml:"resolve"`
 }
 
 // A ReaderConfig names readers and says what they are for.
@@ -179,7 +180,8 @@ type CounterConfig struct {
 
 // PINPadConfig says where a PIN is entered.
 type PINPadConfig struct {
-	// Kind is none, reader (the card reader's own pad), serial or simulated.
+	// Kind is none, reader (the card reader's own pad), serial, console (the
+	// terminal that the program was started at) or simulated.
 	Kind string `toml:"kind"`
 	// Port and Baud are the serial pad's line, Cipher (sm4, 3des) encrypts PINs on
 	// it with keys derived from the one in KeyFile.
@@ -189,6 +191,9 @@ type PINPadConfig struct {
 	KeyFile string `toml:"key_file"`
 	// PINFile holds what the simulated pad enters; for demonstrations.
 	PINFile string `toml:"pin_file"`
+	// Digits is how many digits a PIN has that is entered at the reader's own pad; 0
+	// is six.
+	Digits int `toml:"digits"`
 }
 
 // A Duration is written as "10s" or "500ms".
@@ -387,6 +392,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Outbox.check(); err != nil {
+		return err
+	}
+	if err := c.Resolve.check(); err != nil {
 		return err
 	}
 	if err := c.Lend.check(); err != nil {

@@ -8,14 +8,15 @@ import (
 
 // The named conditions of a machine's health.
 const (
-	HealthReader   = "reader"
-	HealthHSM      = "hsm"
-	HealthPSAM     = "psam" // only where there is, or was, or should be one
-	HealthUpstream = "upstream"
-	HealthJournal  = "journal"
-	HealthClock    = "clock"
-	HealthOutbox   = "outbox" // only where there is, or was, a dead letter
-	HealthUnit     = "unit"   // only where there is a card unit
+	HealthReader     = "reader"
+	HealthHSM        = "hsm"
+	HealthPSAM       = "psam" // only where there is, or was, or should be one
+	HealthUpstream   = "upstream"
+	HealthJournal    = "journal"
+	HealthClock      = "clock"
+	HealthOutbox     = "outbox"     // only where there is, or was, a dead letter
+	HealthUnresolved = "unresolved" // only where a person had to decide a settlement of unknown outcome
+	HealthUnit       = "unit"       // only where there is a card unit
 )
 
 // health is the registry of conditions. A condition that was never set is not
@@ -25,6 +26,7 @@ type health struct {
 	conditions map[string]Condition
 	now        func() time.Time
 	changed    func()
+	recovered  func(name string) // of a condition that failed and holds again
 }
 
 // set records how a condition stands; nil is well. Since moves only when the
@@ -40,6 +42,9 @@ func (h *health) set(name string, err error) {
 	h.mu.Unlock()
 	if !same {
 		h.changed()
+		if known && f == nil && h.recovered != nil {
+			h.recovered(name)
+		}
 	}
 }
 

@@ -52,18 +52,6 @@ func (s *Service) Journal(ctx context.Context, day, outcome string, limit int) (
 	return d, nil
 }
 
-// Entry returns one entry.
-func (s *Service) Entry(ctx context.Context, id int64) (Entry, error) {
-	if s.parts.Journal == nil {
-		return Entry{}, ErrNoJournal
-	}
-	e, err := s.parts.Journal.Get(ctx, id)
-	if err != nil {
-		return Entry{}, err
-	}
-	return entryDocument(e), nil
-}
-
 func entryDocument(e settlement.Entry) Entry {
 	doc := Entry{
 		ID: e.ID, Visit: e.Visit, Transaction: e.Infno, MsgID: e.MsgID, Opened: e.OpenedAt,
@@ -174,6 +162,7 @@ func (s *Service) countDay(ctx context.Context) bool {
 	if changed {
 		s.pub.changed()
 	}
+	s.countUnknown(ctx)
 	return true
 }
 

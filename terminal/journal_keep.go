@@ -19,6 +19,7 @@ type EntryDetail struct {
 	Note          string    `json:"note,omitempty"`    // ours
 	RequestSHA256 string    `json:"request_sha256"`
 	Decision      *Decision `json:"decision,omitempty"` // where a person decided
+	Inquiry       *Inquiry  `json:"inquiry,omitempty"`  // of an entry that was, or is, in doubt
 	Personal      *Personal `json:"personal,omitempty"` // only where it was asked for
 }
 
@@ -36,10 +37,14 @@ type Decision struct {
 	Time   time.Time `json:"time"`
 }
 
+// Acknowledged in place of an outcome says that a person has seen to what a late
+// answer contradicts; the entry itself is closed and stays as it is.
+const Acknowledged = "acknowledged"
+
 // ResolveRequest decides an entry of unknown outcome as a person found it to be
 // at the centre.
 type ResolveRequest struct {
-	Outcome      string `json:"outcome"` // done or refused
+	Outcome      string `json:"outcome"` // done, refused, or acknowledged
 	Who          string `json:"who"`
 	Reason       string `json:"reason"`
 	SettlementID string `json:"settlement_id,omitempty"` // of done, like the amounts
@@ -99,6 +104,9 @@ func (s *Service) detail(ctx context.Context, id int64, personal bool) (EntryDet
 	if err != nil {
 		return EntryDetail{}, err
 	}
+	if d.Inquiry, err = s.inquiryOf(ctx, e); err != nil {
+		return EntryDetail{}, err
+	}
 	if decided {
 		d.Decision = &Decision{Who: by.Who, Reason: by.Reason, Time: by.At}
 	}
@@ -115,8 +123,14 @@ func (s *Service) auditJournal(what string, id int64) {
 // Resolve closes an entry of unknown outcome as a person found it to be at the
 // centre, and brings its visit in step.
 func (s *Service) Resolve(ctx context.Context, id int64, req ResolveRequest) (EntryDetail, error) {
+	if err := s.may(RightResolve); err != nil {
+		return EntryDetail{}, err
+	}
 	if s.parts.Journal == nil {
 		return EntryDetail{}, ErrNoJournal
+	}
+	if req.Outcome == Acknowledged {
+		return s.acknowledge(ctx, id, req)
 	}
 	c := settlement.Conclusion{Outcome: settlement.Outcome(req.Outcome), SetlID: req.SettlementID}
 	if amounts := [4]string{req.Total, req.Fund, req.Account, req.Cash}; amounts != [4]string{} {
@@ -156,6 +170,19 @@ func (s *Service) Resolve(ctx context.Context, id int64, req ResolveRequest) (En
 			s.parts.Log.WithError(err).Error("the decided visit could not be stored; the journal has the decision")
 		}
 	}
+	s.countDay(ctx)
+	return s.detail(ctx, id, false)
+}
+
+// acknowledge closes what a late answer contradicts.
+func (s *Service) acknowledge(ctx context.Context, id int64, req ResolveRequest) (EntryDetail, error) {
+	if s.resolver == nil {
+		return EntryDetail{}, ErrNoUpstream
+	}
+	if err := s.resolver.Acknowledge(ctx, id, req.Who, req.Reason); err != nil {
+		return EntryDetail{}, err
+	}
+	s.auditJournal("contradiction of a journal entry acknowledged", id)
 	s.countDay(ctx)
 	return s.detail(ctx, id, false)
 }

@@ -67,6 +67,9 @@ type Service struct {
 	health  *health
 	visits  *visits
 	outbox  outbox
+	// resolver finds out about entries of unknown outcome; nil without journal or
+	// centre.
+	resolver *settlement.Resolver
 
 	catalogue  *settlement.Catalogue // the words of codes
 	turnedAway atomic.Bool           // the gateway refused our credentials
@@ -78,6 +81,7 @@ type Service struct {
 	testKeys bool
 	sams     []*heldPSAM // in order of appearance
 	day      DayCount
+	unknown  UnknownState
 	counted  counting
 	serving  bool // Run has not ended: it will wait for running
 
@@ -105,6 +109,12 @@ func New(cfg Config, parts Parts) *Service {
 	s.health = &health{conditions: make(map[string]Condition), now: parts.Now, changed: s.pub.changed}
 	s.visits = newVisits(s)
 	s.outbox = newOutbox(s)
+	s.resolver = newResolver(s)
+	s.health.recovered = func(name string) {
+		if name == HealthUpstream {
+			s.lineBack()
+		}
+	}
 	return s
 }
 
@@ -155,6 +165,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	if s.parts.Journal != nil {
 		wg.Go(func() { s.repeat(ctx, s.checkJournal) })
+	}
+	if s.resolver != nil {
+		wg.Go(func() { s.runResolver(ctx) })
 	}
 	if s.outbox.post != nil {
 		wg.Go(func() { s.runOutbox(ctx) })
@@ -302,7 +315,7 @@ func (s *Service) State() State {
 		Seq: s.pub.sequence(), Time: s.parts.Now(), Version: s.parts.Version,
 		Simulated:   simulated,
 		Institution: s.institution(), Operator: s.operator(), Rights: s.granted(), Counter: s.defaults(),
-		Readers: []Reader{}, Visit: s.visits.current(), Journal: day,
+		Readers: []Reader{}, Visit: s.visits.current(), Journal: day, Unknown: s.unknownState(),
 	}
 	for _, d := range desks {
 		if view, there := d.published(); there {

@@ -57,6 +57,7 @@ func (a *app) entry(e terminal.EntryDetail) {
 	}
 	line("医保中心", "centre", e.Message)
 	line("备注", "note", e.Note)
+	a.inquiry(e.Inquiry)
 	if d := e.Decision; d != nil {
 		line("核对", "decided", fmt.Sprintf("%s %s: %s", d.Time.In(chinaTime).Format(time.DateTime), d.Who, d.Reason))
 	}
@@ -71,6 +72,7 @@ type journalResolveCmd struct {
 	ID      int64  `arg:"" help:"Number of the entry."`
 	Done    bool   `help:"The centre has booked it." xor:"found" required:""`
 	Refused bool   `help:"The centre has not booked it." xor:"found" required:""`
+	Seen    bool   `name:"acknowledge" help:"Of a closed entry that a late answer contradicts: it was seen to." xor:"found" required:""`
 	Setl    string `name:"setl-id" help:"The centre's setl_id, with --done."`
 	Total   string `help:"Amount booked, in yuan, with --done."`
 	Fund    string `help:"Paid by the fund, with --done."`
@@ -94,8 +96,11 @@ func (c *journalResolveCmd) Run(a *app) error {
 		return err
 	}
 	outcome := "refused"
-	if c.Done {
+	switch {
+	case c.Done:
 		outcome = "done"
+	case c.Seen:
+		outcome = terminal.Acknowledged
 	}
 	e, err := client.Resolve(a.ctx, c.ID, terminal.ResolveRequest{
 		Outcome: outcome, Who: c.By, Reason: c.Reason, SettlementID: c.Setl,

@@ -258,6 +258,9 @@ func (h hospital) toml() string {
 	if rights, given := h["rights"]; given {
 		line("rights = [%s]", rights)
 	}
+	// resolve has the lines of [resolve]; without it nothing is asked about by
+	// itself, because most tests look at what is in doubt.
+	line("[resolve]\n%s", strings.ReplaceAll(value("resolve", "automatic = false"), ";", "\n"))
 	line("[counter]\ndepartment_code = \"0300\"\ndepartment_name = \"内科\"\nspecialty = \"A03\"")
 	line("doctor_code = \"D51010000001\"\ndoctor_name = \"李医生\"\ndiagnosis_code = \"I10.x00\"\ndiagnosis_name = \"原发性高血压\"")
 	if pin := value("pin", ""); pin != "" {

@@ -55,6 +55,10 @@ func (r *Region) check() *Error {
 	default:
 		return wrong("feedetl_sn", "number or text")
 	}
+	if err := r.Lookups().Check(); err != nil {
+		key, problem, _ := strings.Cut(err.Error(), ": ")
+		return wrong("lookup."+key, "%s", problem)
+	}
 	national, err := settlement.NewCatalogue()
 	if err != nil {
 		return wrong("", "%v", err)

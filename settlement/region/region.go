@@ -70,6 +70,8 @@ type Region struct {
 	// Dictionaries are codes that the national tables lack: dictionary to code
 	// to text.
 	Dictionaries map[string]map[string]string `toml:"dictionaries"`
+	// Lookup is how the region can be asked about a lost answer.
+	Lookup Lookup `toml:"lookup"`
 	// Amendments change what the national tables say of a field or node.
 	Amendments []Amendment `toml:"amendment"`
 }
@@ -88,6 +90,24 @@ type SM2 struct {
 // Mobile is what the style mobile says.
 type Mobile struct {
 	Version string `toml:"version"`
+}
+
+// Lookup is how the region can be asked what became of a transaction whose
+// answer was lost.
+type Lookup struct {
+	// Order are the questions it honours, in the order to ask them.
+	Order []string `toml:"order"`
+	// ClrTypes are the kinds of clearing under which a statement lists what was
+	// sent: infno to codes.
+	ClrTypes map[string][]string `toml:"clr_types"`
+	// SetlOptins is the clearing office of statements, left out the place of care.
+	SetlOptins string `toml:"setl_optins"`
+	// SettledAfter is for how long something may be booked after its time-out.
+	SettledAfter Duration `toml:"settled_after"`
+	// Reverse permits 2601 where nothing else decides; Never are words of its
+	// refusal that mean that there is no such transaction.
+	Reverse bool     `toml:"reverse"`
+	Never   []string `toml:"never"`
 }
 
 // An Amendment is one row of settlement.NewCatalogue's amendments.
@@ -260,6 +280,14 @@ func (r *Region) Catalogue() (*settlement.Catalogue, error) {
 // regional is the part that the client rewrites messages by.
 func (r *Region) regional() settlement.Regional {
 	return settlement.Regional{Envelope: r.Envelope, Nodes: r.Nodes, SerialText: r.FeedetlSN == feedetlText}
+}
+
+// Lookups is how the region can be asked about a lost answer.
+func (r *Region) Lookups() settlement.Lookup {
+	l := r.Lookup
+	return settlement.Lookup{
+		Order: l.Order, ClrTypes: l.ClrTypes, Optins: l.SetlOptins, Settled: time.Duration(l.SettledAfter), Reverse: l.Reverse, Never: l.Never,
+	}
 }
 
 // Complete fills what the region's styles say besides the secrets.

@@ -301,8 +301,8 @@ func (c *Client) Journal(ctx context.Context, day, outcome string, limit int) (o
 	return out, c.do(ctx, "GET", "/v1/journal?"+q.Encode(), nil, &out)
 }
 
-// Entry returns one entry of the journal.
-func (c *Client) Entry(ctx context.Context, id int64) (out terminal.Entry, err error) {
+// Entry returns one entry of the journal, with what was asked about it.
+func (c *Client) Entry(ctx context.Context, id int64) (out terminal.EntryView, err error) {
 	return out, c.do(ctx, "GET", fmt.Sprintf("/v1/journal/%d", id), nil, &out)
 }
 

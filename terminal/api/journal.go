@@ -10,8 +10,8 @@ import (
 	"onecard/terminal"
 )
 
-// journalRoutes are the calls about the journal. What shows or decides more than
-// the counter page needs is not for its session.
+// journalRoutes are the calls about the journal. What shows more than the counter
+// page needs is not for its session.
 func journalRoutes() []Route {
 	return []Route{
 		{Method: "GET", Path: "/v1/journal/{id}/content", Summary: "One entry with request and answer, decrypted; audited", Answer: terminal.EntryDetail{}, NoPage: true,
@@ -22,13 +22,21 @@ func journalRoutes() []Route {
 				}
 				return s.desk.EntryContent(r.Context(), id)
 			})},
-		{Method: "POST", Path: "/v1/journal/{id}/resolve", Summary: "Decide an entry of unknown outcome as a person found it at the centre", Body: terminal.ResolveRequest{}, Answer: terminal.EntryDetail{}, NoPage: true,
+		{Method: "POST", Path: "/v1/journal/{id}/resolve", Summary: "Decide an entry of unknown outcome as a person found it at the centre", Body: terminal.ResolveRequest{}, Answer: terminal.EntryDetail{},
 			serve: post(func(s *Server, r *http.Request, body terminal.ResolveRequest) (any, error) {
 				id, err := entryNumber(r)
 				if err != nil {
 					return nil, err
 				}
 				return s.desk.Resolve(r.Context(), id, body)
+			})},
+		{Method: "POST", Path: "/v1/journal/{id}/ask", Summary: "Ask the centre now what became of an entry of unknown outcome", Body: Empty{}, Answer: terminal.EntryDetail{},
+			serve: post(func(s *Server, r *http.Request, _ Empty) (any, error) {
+				id, err := entryNumber(r)
+				if err != nil {
+					return nil, err
+				}
+				return s.desk.Ask(r.Context(), id)
 			})},
 		{Method: "GET", Path: "/v1/journal/export", Summary: "The entries of a day, the earliest first, in parts", NoPage: true,
 			Query:  []Parameter{{"day", "yyyy-MM-dd"}, {"after", "the next of the part before; 0 without"}, {"personal", "true: with requests and answers, audited"}},
@@ -74,6 +82,11 @@ func (c *Client) EntryContent(ctx context.Context, id int64) (out terminal.Entry
 // Resolve decides an entry of unknown outcome.
 func (c *Client) Resolve(ctx context.Context, id int64, r terminal.ResolveRequest) (out terminal.EntryDetail, err error) {
 	return out, c.do(ctx, "POST", fmt.Sprintf("/v1/journal/%d/resolve", id), r, &out)
+}
+
+// Ask has the centre asked now what became of an entry of unknown outcome.
+func (c *Client) Ask(ctx context.Context, id int64) (out terminal.EntryDetail, err error) {
+	return out, c.do(ctx, "POST", fmt.Sprintf("/v1/journal/%d/ask", id), Empty{}, &out)
 }
 
 // ExportJournal returns a part of a day's entries.

@@ -220,7 +220,7 @@ func Routes() []Route {
 			})},
 		{Method: "GET", Path: "/v1/visits/{id}", Summary: "One visit", Answer: terminal.Visit{},
 			serve: get(func(s *Server, r *http.Request) (any, error) { return s.desk.Visit(r.PathValue("id")) })},
-		{Method: "DELETE", Path: "/v1/visits/{id}", Summary: "Give a visit up before it is settled",
+		{Method: "DELETE", Path: "/v1/visits/{id}", Summary: "Give a visit up and take back what the centre has of it, or put a finished one away",
 			serve: func(s *Server, w http.ResponseWriter, r *http.Request) {
 				if err := s.desk.Abandon(context.WithoutCancel(r.Context()), r.PathValue("id")); err != nil {
 					s.fail(w, r, err)
@@ -251,13 +251,13 @@ func Routes() []Route {
 				q := r.URL.Query()
 				return s.desk.Journal(r.Context(), q.Get("day"), q.Get("outcome"), limit)
 			})},
-		{Method: "GET", Path: "/v1/journal/{id}", Summary: "One entry of the journal", Answer: terminal.Entry{},
+		{Method: "GET", Path: "/v1/journal/{id}", Summary: "One entry of the journal, with what was asked about it where it was in doubt", Answer: terminal.EntryView{},
 			serve: get(func(s *Server, r *http.Request) (any, error) {
 				id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 				if err != nil {
 					return nil, &bodyError{"the entry is a number"}
 				}
-				return s.desk.Entry(r.Context(), id)
+				return s.desk.EntryView(r.Context(), id)
 			})},
 		{Method: "POST", Path: "/v1/call/{infno}", Summary: "Send one transaction that books nothing and belongs to no visit, such as a look-up", Body: terminal.CallRequest{}, Answer: terminal.CallAnswer{}, NoPage: true,
 			serve: post(func(s *Server, r *http.Request, body terminal.CallRequest) (any, error) {
@@ -277,7 +277,7 @@ func Routes() []Route {
 			serve: func(s *Server, w http.ResponseWriter, _ *http.Request) {
 				s.answer(w, http.StatusOK, OpenAPI(s.desk.State().Version))
 			}},
-	}, append(append(journalRoutes(), outboxRoutes()...), unitRoutes()...)...)
+	}, append(append(append(journalRoutes(), visitRoutes()...), outboxRoutes()...), unitRoutes()...)...)
 }
 
 // newPIN serves a call that sets a PIN.

@@ -140,6 +140,9 @@ type Options struct {
 	Dir    string // state directory of an earlier bed
 	Answer time.Duration
 	Rights []string // of the operator; nil is all
+	// Resolve is how what is in doubt is found out about; without it nothing is
+	// asked about by itself.
+	Resolve *terminal.ResolveConfig
 	// Wrap, where not nil, stands between the service and the reader.
 	Wrap func(reader.Driver) reader.Driver
 }
@@ -171,6 +174,9 @@ func New(t testing.TB, o Options) *Bed {
 			MedType: "11", DepartmentCode: "0300", DepartmentName: "内科", Specialty: "A03",
 			DoctorCode: "D51010000001", DoctorName: "李医生", DiagnosisCode: "I10.x00", DiagnosisName: "原发性高血压",
 		},
+	}
+	if b.Config.Resolve.Automatic = new(bool); o.Resolve != nil {
+		b.Config.Resolve = *o.Resolve
 	}
 	if o.SAMRole != "" {
 		b.Config.Readers = []terminal.ReaderConfig{
