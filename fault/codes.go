@@ -99,6 +99,9 @@ const (
 	AnswerMismatch        Code = "OC-2204" // The answer does not belong to the request.
 	NotInsured            Code = "OC-2205" // The insurance centre has no insurance for this person.
 	HolderDiffers         Code = "OC-2206" // The person in the answer is not the card holder.
+	FilingExpired         Code = "OC-2207" // The filing with the place of insurance is not valid on this day.
+	FilingMissing         Code = "OC-2208" // The place of insurance has no filing for this care.
+	ChronicNotDirect      Code = "OC-2209" // This chronic disease is not settled directly across provinces.
 	UnknownUnresolved     Code = "OC-2301" // This visit has a settlement with unknown outcome; it cannot be settled again before that is resolved.
 	VisitState            Code = "OC-2302" // The visit is not at a step that permits this.
 	VisitUnknown          Code = "OC-2303" // There is no such visit.

@@ -192,6 +192,9 @@ func (c *Client) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 	if s, ok := input.(serialInput); ok && c.cfg.Regional.SerialText {
 		input = s.serialAsText()
 	}
+	if a, ok := input.(areaInput); ok {
+		input = a.withAreas(e.InsuplcAdmdvs, e.MdtrtareaAdmvs)
+	}
 	body, err := e.seal(c.cfg.Catalogue, input)
 	if err == nil {
 		body, err = c.cfg.Regional.request(infno, body)

@@ -55,9 +55,9 @@ type DrugDetail struct {
 // DurgTracInfo is the tracing code of one package sold (the spelling is
 // theirs).
 type DurgTracInfo struct {
-	FeedetlSN    SerialNo `json:"feedetl_sn"`
-	DrugTracCodg string   `json:"drug_trac_codg"`
-	TrdnFlag     string   `json:"trdn_flag"` // 1: the package was opened
+	FeedetlSN    string `json:"feedetl_sn"` // of the line; always a text here
+	DrugTracCodg string `json:"drug_trac_codg"`
+	TrdnFlag     string `json:"trdn_flag"` // 1: the package was opened
 }
 
 // A SaleTrial is the output of 2101.

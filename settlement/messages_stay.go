@@ -25,8 +25,8 @@ type StayInfo struct {
 	IptNo         string `json:"ipt_no"` // the institution's own number, unique per stay
 	StayCare
 	ExpContent     string `json:"exp_content,omitempty"`
-	InsuplcAdmdvs  string `json:"insuplc_admdvs"`
-	MdtrtareaAdmvs string `json:"mdtrtarea_admvs"`
+	InsuplcAdmdvs  string `json:"insuplc_admdvs"`  // "": the scope's
+	MdtrtareaAdmvs string `json:"mdtrtarea_admvs"` // "": the institution's
 }
 
 // StayCare is what 2401 says of the care and 2403 may change.
@@ -196,8 +196,8 @@ type StaySettleInput struct {
 	MdtrtID         string  `json:"mdtrt_id"`
 	Insutype        string  `json:"insutype"`
 	AcctUsedFlag    string  `json:"acct_used_flag"`
-	InsuplcAdmdvs   string  `json:"insuplc_admdvs"`
-	MdtrtareaAdmvs  string  `json:"mdtrtarea_admvs"`
+	InsuplcAdmdvs   string  `json:"insuplc_admdvs"`  // "": the scope's
+	MdtrtareaAdmvs  string  `json:"mdtrtarea_admvs"` // "": the institution's
 	Invono          string  `json:"invono,omitempty"`
 	MidSetlFlag     string  `json:"mid_setl_flag"` // 1: the stay goes on
 	FulamtOwnpayAmt NullFen `json:"fulamt_ownpay_amt,omitzero"`
@@ -206,6 +206,35 @@ type StaySettleInput struct {
 	InscpScpAmt     NullFen `json:"inscp_scp_amt,omitzero"`
 	DscgTime        string  `json:"dscgTime,omitempty"` // yyyy-MM-dd
 	ExpContent      string  `json:"exp_content,omitempty"`
+}
+
+// An areaInput repeats the areas of the envelope, which the client fills where
+// the caller left them empty.
+type areaInput interface {
+	withAreas(insured, care string) any
+}
+
+func (a Admission) withAreas(insured, care string) any {
+	fillText(&a.MdtrtInfo.InsuplcAdmdvs, insured)
+	fillText(&a.MdtrtInfo.MdtrtareaAdmvs, care)
+	return a
+}
+
+// staySettleInput is the input of 2303 and 2304.
+type staySettleInput struct {
+	Data StaySettleInput `json:"data"`
+}
+
+func (i staySettleInput) withAreas(insured, care string) any {
+	fillText(&i.Data.InsuplcAdmdvs, insured)
+	fillText(&i.Data.MdtrtareaAdmvs, care)
+	return i
+}
+
+func fillText(s *string, with string) {
+	if *s == "" {
+		*s = with
+	}
 }
 
 func (i StaySettleInput) split() []NullFen {

@@ -19,6 +19,8 @@ type Regional struct {
 	Nodes map[string]map[string]string
 	// SerialText sends feedetl_sn as a text.
 	SerialText bool
+	// Cross is what the region says of care outside the place of insurance.
+	Cross CrossRules
 }
 
 // ownMembers are those of an envelope that the client fills.
@@ -33,6 +35,9 @@ var memberName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,39}$`)
 // that the national envelope has and the value does not fit, an infno or node
 // that is not in the catalogue.
 func (r Regional) Check(c *Catalogue) error {
+	if err := r.Cross.Check(); err != nil {
+		return fmt.Errorf("cross.%w", err)
+	}
 	t, err := c.Transaction(envelopeInfno)
 	if err != nil {
 		return err

@@ -48,12 +48,7 @@ func (in SaleInput) check(infno string) error {
 func (in SaleInput) serialAsText() any {
 	in.DrugDetail = slices.Clone(in.DrugDetail)
 	for i := range in.DrugDetail {
-		l := &in.DrugDetail[i]
-		l.FeedetlSN.AsText = true
-		l.DurgTracInfo = slices.Clone(l.DurgTracInfo)
-		for j := range l.DurgTracInfo {
-			l.DurgTracInfo[j].FeedetlSN.AsText = true
-		}
+		in.DrugDetail[i].FeedetlSN.AsText = true
 	}
 	return in
 }

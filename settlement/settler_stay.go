@@ -24,7 +24,7 @@ func (s *Settler) SettleStay(ctx context.Context, in StaySettling) (Receipt, err
 		return Receipt{}, fmt.Errorf("settle stay: %w", err)
 	}
 	r, err := s.settle(ctx, booking{
-		infno: "2304", scope: in.Scope, input: map[string]StaySettleInput{"data": i},
+		infno: "2304", scope: in.Scope, input: staySettleInput{i},
 		entry: Entry{Visit: in.Visit, MdtrtID: i.MdtrtID, PsnNo: i.PsnNo, Holder: in.Holder, Agreed: in.Agreed},
 	}, readSettlement)
 	if err != nil {

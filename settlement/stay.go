@@ -107,7 +107,7 @@ func (c *Client) CancelStayFees(ctx context.Context, s Scope, rows []StayFeeCanc
 // booking one. The answer belongs to the request and its sums hold.
 func (c *Client) StayTrial(ctx context.Context, s Scope, in StaySettleInput) (Settlement, error) {
 	in.Invono = "" // 2304's alone
-	return c.trial(ctx, s, "2303", map[string]StaySettleInput{"data": in}, readSettlement, in.MdtrtID, in.PsnNo, in.MedfeeSumamt)
+	return c.trial(ctx, s, "2303", staySettleInput{in}, readSettlement, in.MdtrtID, in.PsnNo, in.MedfeeSumamt)
 }
 
 // Discharge is 2402: it ends a stay. Where the answer is lost 5201 tells

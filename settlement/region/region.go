@@ -72,6 +72,8 @@ type Region struct {
 	Dictionaries map[string]map[string]string `toml:"dictionaries"`
 	// Lookup is how the region can be asked about a lost answer.
 	Lookup Lookup `toml:"lookup"`
+	// Cross is care outside the place of insurance.
+	Cross Cross `toml:"cross"`
 	// Amendments change what the national tables say of a field or node.
 	Amendments []Amendment `toml:"amendment"`
 }
@@ -108,6 +110,18 @@ type Lookup struct {
 	// refusal that mean that there is no such transaction.
 	Reverse bool     `toml:"reverse"`
 	Never   []string `toml:"never"`
+}
+
+// Cross is what settlement.CrossRules is made of.
+type Cross struct {
+	PoolDigits   int               `toml:"pool_digits"`
+	Need         []string          `toml:"need"`
+	Filings      []string          `toml:"filings"`
+	Unfiled      string            `toml:"unfiled"`
+	Emergency    []string          `toml:"emergency"`
+	ChronicTypes []string          `toml:"chronic_types"`
+	Chronic      []string          `toml:"chronic"`
+	ExpContent   map[string]string `toml:"exp_content"`
 }
 
 // An Amendment is one row of settlement.NewCatalogue's amendments.
@@ -279,7 +293,21 @@ func (r *Region) Catalogue() (*settlement.Catalogue, error) {
 
 // regional is the part that the client rewrites messages by.
 func (r *Region) regional() settlement.Regional {
-	return settlement.Regional{Envelope: r.Envelope, Nodes: r.Nodes, SerialText: r.FeedetlSN == feedetlText}
+	return settlement.Regional{Envelope: r.Envelope, Nodes: r.Nodes, SerialText: r.FeedetlSN == feedetlText, Cross: r.cross()}
+}
+
+func (r *Region) cross() settlement.CrossRules {
+	rules := settlement.CrossRules{
+		PoolDigits: r.Cross.PoolDigits, Filings: r.Cross.Filings, Unfiled: r.Cross.Unfiled, Emergency: r.Cross.Emergency,
+		ChronicTypes: r.Cross.ChronicTypes, Chronic: r.Cross.Chronic, Extras: r.Cross.ExpContent,
+	}
+	if r.Cross.Need != nil {
+		rules.Need = make([]settlement.OutType, len(r.Cross.Need))
+	}
+	for i, out := range r.Cross.Need {
+		rules.Need[i] = settlement.OutType(out)
+	}
+	return rules
 }
 
 // Lookups is how the region can be asked about a lost answer.
