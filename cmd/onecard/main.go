@@ -5,6 +5,7 @@
 //	onecard read --file DF03EF07       one file, decoded
 //	onecard pin verify                 ask for the PIN and verify it
 //	onecard settle --file visit.json   a whole visit
+//	onecard refund VISIT               take its settlement back
 //	onecard journal                    the settlements of the day
 //	onecard doctor                     what is wrong with this machine
 //	onecard apdu 00A40000023F00        raw commands
@@ -56,6 +57,7 @@ type cli struct {
 	Readers readersCmd `cmd:"" help:"List the readers and what is in them."`
 	Unit    unitCmd    `cmd:"" help:"A motorised card unit: status, return, capture, dispense, emptied."`
 	Settle  settleCmd  `cmd:"" help:"Play a whole visit from a file: register, fee lines, trial, settle."`
+	Refund  refundCmd  `cmd:"" help:"Take a settlement back, all of it: by visit, or by the entry of the journal."`
 	Journal journalCmd `cmd:"" help:"The journal: list, show, resolve, export, verify, backup."`
 	APDU    apduCmd    `cmd:"" name:"apdu" help:"Send raw commands to the card."`
 	Call    callCmd    `cmd:"" help:"Send one transaction that books nothing, such as a look-up, to the insurance centre."`

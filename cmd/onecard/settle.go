@@ -15,14 +15,31 @@ import (
 )
 
 type settleCmd struct {
-	File string `help:"Visit as JSON: reader, department, doctor, diagnoses, lines. - is standard input." required:""`
+	File string `help:"Visit as JSON: kind, reader, department, doctor, diagnoses, lines, of a stay discharge. - is standard input." required:""`
 	Yes  bool   `help:"Settle without asking: the payer has agreed to the trial." short:"y"`
 }
 
-// A visitFile is the file of onecard settle: what begins a visit and its lines.
+// A visitFile is the file of onecard settle: what begins a visit, its lines, and
+// how a stay ends.
 type visitFile struct {
 	terminal.VisitRequest
-	Lines []terminal.Line `json:"lines"`
+	Lines     []terminal.Line            `json:"lines"`
+	Discharge *terminal.DischargeRequest `json:"discharge,omitempty"`
+}
+
+// days are the lines up to the end of every day that they are of, in the order
+// of the file: a stay's fees go up day by day.
+func (v *visitFile) days() [][]terminal.Line {
+	if v.Kind != terminal.KindInpatient {
+		return [][]terminal.Line{v.Lines}
+	}
+	var days [][]terminal.Line
+	for i := range v.Lines {
+		if i+1 == len(v.Lines) || v.Lines[i+1].Date != v.Lines[i].Date {
+			days = append(days, v.Lines[:i+1])
+		}
+	}
+	return append(days, v.Lines)[:max(len(days), 1)]
 }
 
 var errVisitFile = fault.New(fault.BodyInvalid, "visit file not valid")
@@ -74,11 +91,18 @@ func (c *settleCmd) Run(a *app) error {
 		}
 		return cause
 	}
-	if visit, err = client.SetLines(a.ctx, visit.ID, terminal.LinesRequest{Lines: file.Lines}); err != nil {
-		return giveUp(err)
+	for _, lines := range file.days() {
+		if visit, err = client.SetLines(a.ctx, id, terminal.LinesRequest{Lines: lines}); err != nil {
+			return giveUp(err)
+		}
+		if visit, err = client.Trial(a.ctx, id); err != nil {
+			return giveUp(err)
+		}
 	}
-	if visit, err = client.Trial(a.ctx, visit.ID); err != nil {
-		return giveUp(err)
+	if visit.Kind == terminal.KindInpatient {
+		if visit, err = c.discharge(a, client, id, file.Discharge); err != nil {
+			return giveUp(err)
+		}
 	}
 	if !a.JSON {
 		a.printSplit(visit)
@@ -105,6 +129,17 @@ func (c *settleCmd) Run(a *app) error {
 	return nil
 }
 
+// discharge ends a stay and asks once more what it comes to.
+func (c *settleCmd) discharge(a *app, client *api.Client, id string, how *terminal.DischargeRequest) (terminal.Visit, error) {
+	if how == nil {
+		how = &terminal.DischargeRequest{}
+	}
+	if visit, err := client.Discharge(a.ctx, id, *how); err != nil {
+		return visit, err
+	}
+	return client.Trial(a.ctx, id)
+}
+
 // notSettled says what is known of a settlement that failed. What is certainly
 // not booked is given up; what may be booked is left as it is and said loudly.
 func (c *settleCmd) notSettled(a *app, client *api.Client, id string, cause error, giveUp func(error) error) error {
@@ -120,9 +155,14 @@ func (c *settleCmd) notSettled(a *app, client *api.Client, id string, cause erro
 	return cause
 }
 
-// confirm asks the payer's consent; it ends with the caller's Ctrl-C.
+// confirm asks the payer's consent.
 func (a *app) confirm(v terminal.Visit) bool {
 	fmt.Fprintf(a.errs, "%s %s %s [y/N] ", a.say("应付现金", "To pay"), v.Trial.Cash, a.say("元，付款人同意结算吗？", "yuan; does the payer agree?"))
+	return a.agrees()
+}
+
+// agrees reads the answer to a question; it ends with the caller's Ctrl-C.
+func (a *app) agrees() bool {
 	said := make(chan string, 1)
 	go func() { // ends with standard input, or with the process
 		var answer string
