@@ -109,14 +109,14 @@ func (b *bookkeeper) today() string { return settlement.FormatDate(b.now()) }
 
 func TestReconcileBalanced(t *testing.T) {
 	d := newBookkeeper(t, noon)
-	r := b.reconciler(t)
-	wants(t, reconcileDay(t, r, b.today()), settlement.Balanced)
-	first := b.settled(t, "OP1")
-	b.settled(t, "OP2")
-	if _, err := b.settler.Refund(t.Context(), settlement.Refunding{Entry: first.EntryID, Scope: b.signed(t)}); err != nil {
+	r := d.reconciler(t)
+	wants(t, reconcileDay(t, r, d.today()), settlement.Balanced)
+	first := d.settled(t, "OP1")
+	d.settled(t, "OP2")
+	if _, err := d.settler.Refund(t.Context(), settlement.Refunding{Entry: first.EntryID, Scope: d.signed(t)}); err != nil {
 		t.Fatal(err)
 	}
-	report := reconcileDay(t, r, b.today())
+	report := reconcileDay(t, r, d.today())
 	wants(t, report, settlement.Balanced)
 	for _, l := range report.Totals {
 		if !l.Asked || !l.Balanced {
