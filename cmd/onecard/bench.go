@@ -20,7 +20,7 @@ type benchCmd struct {
 	Virtual bool   `help:"Without pcscd: what needs it is skipped (the default)." xor:"reader"`
 	Because string `help:"Why there is no pcscd, for the report."`
 	Quick   bool   `help:"A few runs only: whether it works, not how fast it is."`
-	Only    string `help:"One part only." enum:"card,records,keys,journal,serial,settlement,daemon,all" default:"all"`
+	Only    string `help:"One part only." enum:"card,records,keys,journal,serial,settlement,terminals,daemon,all" default:"all"`
 }
 
 // Run measures onecard against what is compared with, in the same run and in
@@ -65,7 +65,7 @@ func (b *bench) measure() error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"card", b.identity}, {"records", b.records}, {"keys", b.keyHolder}, {"journal", b.journalAppends}, {"serial", b.serialLine}, {"settlement", b.settlements}, {"daemon", b.starts},
+		{"card", b.identity}, {"records", b.records}, {"keys", b.keyHolder}, {"journal", b.journalAppends}, {"serial", b.serialLine}, {"settlement", b.settlements}, {"terminals", b.atOnce}, {"daemon", b.starts},
 	} {
 		if b.only != "all" && b.only != part.name {
 			continue

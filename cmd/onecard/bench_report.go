@@ -78,11 +78,13 @@ type comparison struct {
 	Figures []figure      `json:"figures,omitempty"`
 	// Ratio is the first median divided by the second.
 	Ratio float64 `json:"ratio,omitempty"`
-	// Aim is what the ratio, or where there is none the figure, must not exceed.
-	Aim  float64 `json:"aim,omitempty"`
-	Met  *bool   `json:"met,omitempty"`
-	Skip string  `json:"skip,omitempty"`
-	Note string  `json:"note,omitempty"`
+	// Aim is what the ratio, or where there is none the figure, must not exceed;
+	// with AtLeast what it must not fall below.
+	Aim     float64 `json:"aim,omitempty"`
+	AtLeast bool    `json:"at_least,omitempty"`
+	Met     *bool   `json:"met,omitempty"`
+	Skip    string  `json:"skip,omitempty"`
+	Note    string  `json:"note,omitempty"`
 }
 
 // judge computes the ratio and holds the aim against it.
@@ -97,6 +99,9 @@ func (c *comparison) judge() {
 	}
 	if c.Aim > 0 {
 		met := value <= c.Aim
+		if c.AtLeast {
+			met = value >= c.Aim
+		}
 		c.Met = &met
 	}
 }
@@ -108,7 +113,7 @@ func (c *comparison) verdict(a *app) string {
 		words = append(words, fmt.Sprintf("%s %.2f", a.say("比值", "ratio"), c.Ratio))
 	}
 	if c.Met != nil {
-		aim := fmt.Sprintf("%s %g: ", a.say("目标 ≤", "aim <="), c.Aim)
+		aim := c.aim(a) + ": "
 		if *c.Met {
 			aim += a.say("达到", "ok")
 		} else {
@@ -128,8 +133,11 @@ func (c *comparison) table(a *app) string {
 	}
 	for _, f := range c.Figures {
 		fmt.Fprintf(&b, "  %11s", amount(f.Median, c.Unit))
-		if f.Runs > 1 {
+		switch {
+		case f.Runs > 1 && f.P99 > 0:
 			fmt.Fprintf(&b, "  p99 %11s  %5d %s", amount(f.P99, c.Unit), f.Runs, a.say("次", "runs"))
+		case f.Runs > 1:
+			fmt.Fprintf(&b, "  %15s  %5d %s", "", f.Runs, a.say("次", "runs"))
 		}
 		fmt.Fprintf(&b, "  %s\n", a.text(f.Name))
 	}
@@ -188,7 +196,14 @@ func (r *benchReport) summary(a *app) string {
 // measured is the value that the aim is about.
 func (c *comparison) measured(a *app) string {
 	if c.Ratio > 0 {
-		return fmt.Sprintf("%.2f (%s %g)", c.Ratio, a.say("目标 ≤", "aim <="), c.Aim)
+		return fmt.Sprintf("%.2f (%s)", c.Ratio, c.aim(a))
 	}
-	return fmt.Sprintf("%s (%s %g)", amount(c.Figures[0].Median, c.Unit), a.say("目标 ≤", "aim <="), c.Aim)
+	return fmt.Sprintf("%s (%s)", amount(c.Figures[0].Median, c.Unit), c.aim(a))
+}
+
+func (c *comparison) aim(a *app) string {
+	if c.AtLeast {
+		return fmt.Sprintf("%s %g", a.say("目标 ≥", "aim >="), c.Aim)
+	}
+	return fmt.Sprintf("%s %g", a.say("目标 ≤", "aim <="), c.Aim)
 }

@@ -188,13 +188,21 @@ func (d *bareDesk) settle(ctx context.Context) ([]time.Duration, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := booked(answer); err != nil {
+		return nil, err
+	}
+	return []time.Duration{took, took + besides}, nil
+}
+
+// booked reports an answer to 2207 that says something else.
+func booked(answer []byte) error {
 	var said struct {
 		Infcode json.RawMessage `json:"infcode"`
 	}
 	if err := json.Unmarshal(answer, &said); err != nil || strings.Trim(string(said.Infcode), `"`) != "0" {
-		return nil, fmt.Errorf("2207 was not booked: infcode %s: %w", said.Infcode, cmp.Or(err, errors.New("refused")))
+		return fmt.Errorf("2207 was not booked: infcode %s: %w", said.Infcode, cmp.Or(err, errors.New("refused")))
 	}
-	return []time.Duration{took, took + besides}, nil
+	return nil
 }
 
 func (d *bareDesk) post(ctx context.Context, url string, body []byte) ([]byte, error) {

@@ -96,6 +96,9 @@ func TestJudge(t *testing.T) {
 		{comparison{Aim: 7, Figures: []figure{{Median: 6}}}, 0, true},
 		{comparison{Aim: 7, Figures: []figure{{Median: 8}}}, 0, false},
 		{comparison{Figures: []figure{{Median: 3}, {Median: 2}}}, 1.5, nil},
+		{comparison{Aim: 0.8, AtLeast: true, Figures: []figure{{Median: 9}, {Median: 10}}}, 0.9, true},
+		{comparison{Aim: 0.8, AtLeast: true, Figures: []figure{{Median: 7}, {Median: 10}}}, 0.7, false},
+		{comparison{Aim: 208, AtLeast: true, Figures: []figure{{Median: 300}}}, 0, true},
 		{comparison{Aim: 1, Skip: "no PC/SC"}, 0, nil},
 	} {
 		c := test.c

@@ -58,6 +58,14 @@ func NewClient(addr, stateDir string) (*Client, error) {
 	}, nil
 }
 
+// Through returns the same client over another transport, such as one that keeps
+// a connection for each of many callers.
+func (c *Client) Through(t http.RoundTripper) *Client {
+	over := *c
+	over.http = &http.Client{Timeout: c.http.Timeout, Transport: t}
+	return &over
+}
+
 // NewSocketClient talks to the Unix socket of stateDir: the only door for a PIN.
 func NewSocketClient(stateDir string) *Client {
 	path := filepath.Join(stateDir, SocketFile)
