@@ -9,27 +9,38 @@ import (
 	"onecard/fault"
 )
 
-// PadDigits is how many digits a PIN has that is entered at a reader's own pad: the
-// pad fills a command of fixed size (reference profile: six).
-const PadDigits = 6
-
 // A Presenter has a PIN entered at a reader's pad: the reader puts it where the
 // command holds FF and sends the command to the card. It returns the card's
 // answer, or an error where the card has seen nothing.
 type Presenter func(ctx context.Context, template apdu.Command) (apdu.Response, error)
 
-// Offsets of the PINs in the commands for a [Presenter].
+// PINs that are entered at a reader's own pad have a fixed number of digits, because the
+// pad fills a command of fixed size; an odd last digit is followed by F, as the card
+// wants it.
 const (
-	PadOld = 0
-	PadNew = PadDigits/2 + 1 // after the separator of CHANGE PIN
+	PadLeast = 4
+	PadMost  = 12
+	// PadDefault is that of the reference profile.
+	PadDefault = 6
 )
 
-// VerifyPINAtPad is [Card.VerifyPIN] for a pad that gives no digits away.
-func (c *Card) VerifyPINAtPad(ctx context.Context, present Presenter) error {
+// Offsets of the PINs in the commands for a [Presenter].
+const PadOld = 0
+
+// PadNew is the offset of the new PIN in CHANGE PIN: after the old one, of so many
+// digits, and the separator.
+func PadNew(digits int) int { return padSize(digits) + 1 }
+
+// padSize is how many bytes a PIN takes.
+func padSize(digits int) int { return (digits + 1) / 2 }
+
+// VerifyPINAtPad is [Card.VerifyPIN] for a pad that gives no digits away; the PIN has
+// so many.
+func (c *Card) VerifyPINAtPad(ctx context.Context, digits int, present Presenter) error {
 	if err := c.anywhere(ctx); err != nil {
 		return fmt.Errorf("verify PIN: %w", err)
 	}
-	r, err := present(ctx, apdu.Command{INS: 0x20, Data: bytes.Repeat([]byte{0xFF}, PadDigits/2)})
+	r, err := present(ctx, apdu.Command{INS: 0x20, Data: bytes.Repeat([]byte{0xFF}, padSize(digits))})
 	if err != nil {
 		c.unpresented(err)
 		return fmt.Errorf("verify PIN: %w", err)
@@ -37,14 +48,15 @@ func (c *Card) VerifyPINAtPad(ctx context.Context, present Presenter) error {
 	return c.presented("verify PIN", "VERIFY", r.Status)
 }
 
-// ChangePINAtPad is [Card.ChangePIN] for a pad that gives no digits away. No policy
+// ChangePINAtPad is [Card.ChangePIN] for a pad that gives no digits away; both PINs
+// have so many. No policy
 // is asked about the new PIN: nobody but the reader knows it. Where the reader's
 // answer was lost the error wraps [ErrPINChangeUnknown].
-func (c *Card) ChangePINAtPad(ctx context.Context, present Presenter) error {
+func (c *Card) ChangePINAtPad(ctx context.Context, digits int, present Presenter) error {
 	if err := c.anywhere(ctx); err != nil {
 		return fmt.Errorf("change PIN: %w", err)
 	}
-	data := bytes.Repeat([]byte{0xFF}, PadDigits/2+1+PadDigits/2)
+	data := bytes.Repeat([]byte{0xFF}, 2*padSize(digits)+1)
 	r, err := present(ctx, apdu.Command{CLA: 0x80, INS: 0x5E, P1: 0x01, Data: data})
 	if err != nil {
 		if c.unpresented(err) {

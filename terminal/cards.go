@@ -238,7 +238,7 @@ func (s *Service) VerifyPIN(ctx context.Context, id string, digits []byte) error
 	if onCard {
 		verify = func(ctx context.Context, h *held) error {
 			defer d.waiting()()
-			return h.card.VerifyPINAtPad(ctx, atPad(h, pad.Verify))
+			return h.card.VerifyPINAtPad(ctx, s.padDigits(), s.atPad(h, pad.Verify))
 		}
 	} else if digits == nil {
 		if pin, err = s.enterPIN(ctx, d, pinpad.Enter); err != nil {
@@ -289,10 +289,18 @@ func (d *desk) waiting() (done func()) {
 	return func() { phase(PINIdle) }
 }
 
+// padDigits is how many digits a PIN has that is entered at a reader's own pad.
+func (s *Service) padDigits() int {
+	if n := s.cfg.PINPad.Digits; n != 0 {
+		return n
+	}
+	return card.PadDefault
+}
+
 // atPad lets a pad on the card's own session present a PIN.
-func atPad(h *held, present func(context.Context, pinpad.Controller, pinpad.Template) (apdu.Response, error)) card.Presenter {
+func (s *Service) atPad(h *held, present func(context.Context, pinpad.Controller, pinpad.Template) (apdu.Response, error)) card.Presenter {
 	return func(ctx context.Context, template apdu.Command) (apdu.Response, error) {
-		return present(ctx, h.session, pinpad.Template{Command: template, Digits: card.PadDigits, Old: card.PadOld, New: card.PadNew})
+		return present(ctx, h.session, pinpad.Template{Command: template, Digits: s.padDigits(), Old: card.PadOld, New: card.PadNew(s.padDigits())})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"onecard/card"
 	"onecard/reader/pinpad"
 	"onecard/reader/serial"
 )
@@ -12,8 +13,15 @@ import (
 // check checks and completes what a PIN pad is configured with.
 func (p *PINPadConfig) check() error {
 	wrong := func(name, why string) error { return fmt.Errorf("pinpad.%s: %s: %w", name, why, ErrConfig) }
+	if p.Digits != 0 && p.Kind != "reader" {
+		return wrong("digits", "only the reader's own pad takes a fixed number")
+	}
 	switch p.Kind {
-	case "none", "reader":
+	case "none", "console":
+	case "reader":
+		if p.Digits != 0 && (p.Digits < card.PadLeast || p.Digits > card.PadMost) {
+			return wrong("digits", "from 4 to 12")
+		}
 	case "serial":
 		if p.Port == "" {
 			return wrong("port", "a serial pad needs the name of its serial port")
@@ -39,7 +47,7 @@ func (p *PINPadConfig) check() error {
 			return wrong("pin_file", "the simulated pad needs it")
 		}
 	default:
-		return wrong("kind", "none, reader, serial or simulated")
+		return wrong("kind", "none, reader, serial, console or simulated")
 	}
 	if p.Port != "" || p.KeyFile != "" || p.Cipher != "" || p.Baud != 0 {
 		return wrong("kind", "port, baud, cipher and key_file are a serial pad's")

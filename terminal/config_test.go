@@ -72,6 +72,9 @@ func TestConfigIsRefused(t *testing.T) {
 		{"certificates without tls", "[institution]", "[keys]\nca_file=\"x\"\n[institution]", "keys.tls"},
 		{"half a certificate", "[institution]", "[keys]\ntls=true\ncert_file=\"x\"\n[institution]", "keys.cert_file"},
 		{"pad", "[institution]", "[pinpad]\nkind=\"x\"\n[institution]", "pinpad.kind"},
+		{"pad with digits", "[institution]", "[pinpad]\nkind=\"console\"\ndigits=6\n[institution]", "pinpad.digits"},
+		{"pad with too few digits", "[institution]", "[pinpad]\nkind=\"reader\"\ndigits=3\n[institution]", "pinpad.digits"},
+		{"pad with too many digits", "[institution]", "[pinpad]\nkind=\"reader\"\ndigits=13\n[institution]", "pinpad.digits"},
 		{"pad without a file", "[institution]", "[pinpad]\nkind=\"simulated\"\n[institution]", "pinpad.pin_file"},
 	} {
 		text := strings.Replace(goodConfig, c.from, c.to, 1)

@@ -74,6 +74,39 @@ func TestReadersOwnPad(t *testing.T) {
 	noPIN(t, "the log", b.Log.String(), deskbed.PIN, "918273", "654321")
 }
 
+// An issuer's PINs may be longer or shorter, and of an odd number of digits: the card
+// takes F after the last.
+func TestReadersOwnPadWithOtherLengths(t *testing.T) {
+	for _, pins := range [][2]string{{"4071836", "9182746"}, {"40718362", "91827465"}, {"407183629450", "918274650391"}} {
+		b := deskbed.New(t, deskbed.Options{Image: "3.0", Pad: pinpad.ReaderPad{}, Digits: len(pins[0])})
+		b.Ready()
+		var mu sync.Mutex
+		var typed virtual.Typed
+		if err := b.Reader.AttachPad(deskbed.Slot, func() virtual.Typed { mu.Lock(); defer mu.Unlock(); return typed }); err != nil {
+			t.Fatal(err)
+		}
+		person := func(p virtual.Typed) { mu.Lock(); defer mu.Unlock(); typed = p }
+		if err := b.Service.ChangePIN(t.Context(), "", terminal.PINs{Old: []byte(deskbed.PIN), New: []byte(pins[0])}); err != nil {
+			t.Fatal(err)
+		}
+		person(virtual.Typed{PIN: pins[0] + "0"})
+		if err := b.Service.VerifyPIN(t.Context(), "", nil); code(err) != fault.PINFormat {
+			t.Errorf("%d digits: one too many: %v", len(pins[0]), err)
+		}
+		person(virtual.Typed{PIN: pins[0]})
+		if err := b.Service.VerifyPIN(t.Context(), "", nil); err != nil {
+			t.Errorf("%d digits: %v", len(pins[0]), err)
+		}
+		person(virtual.Typed{PIN: pins[0], New: pins[1], Again: pins[1]})
+		if err := b.Service.ChangePIN(t.Context(), "", terminal.PINs{}); err != nil {
+			t.Errorf("%d digits: change: %v", len(pins[0]), err)
+		}
+		if err := b.Service.VerifyPIN(t.Context(), "", []byte(pins[1])); err != nil {
+			t.Errorf("%d digits: the new one: %v", len(pins[0]), err)
+		}
+	}
+}
+
 // noPIN looks for PINs, in digits and as the card takes them, in hexadecimal and as
 // bytes.
 func noPIN(t *testing.T, where, text string, pins ...string) {

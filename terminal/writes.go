@@ -144,7 +144,7 @@ func (s *Service) changePINAtPad(ctx context.Context, id string, pad pinpad.OnCa
 	}
 	err = d.ask(ctx, 0, func(ctx context.Context, h *held) error {
 		defer d.waiting()()
-		err := h.card.ChangePINAtPad(ctx, atPad(h, pad.Modify))
+		err := h.card.ChangePINAtPad(ctx, s.padDigits(), s.atPad(h, pad.Modify))
 		h.pin = h.pin || h.card.PINVerified()
 		return err
 	})

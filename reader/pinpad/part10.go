@@ -44,10 +44,12 @@ type OnCard interface {
 }
 
 // A Template is a command of case 3 with room for PINs of a fixed number of digits
-// in BCD.
+// in BCD. The structures have a frame of fixed size for the PIN, and cards take a PIN
+// without anything after it, so a range of lengths cannot be had. Of an odd number the
+// last half byte stays F.
 type Template struct {
 	Command apdu.Command // its data with FF where PINs go
-	Digits  int          // of a PIN, even, 4 to 12
+	Digits  int          // of a PIN, 4 to 12
 	Old     int          // offset of the PIN, or the old one, in the data
 	New     int          // offset of the new one; Modify alone
 }
@@ -146,12 +148,15 @@ const (
 	langChinese = 0x0804
 )
 
+// frame is how many bytes a PIN takes.
+func (t Template) frame() int { return (t.Digits + 1) / 2 }
+
 func (t Template) check(offsets ...int) error {
-	if t.Digits < 4 || t.Digits > 12 || t.Digits%2 != 0 || t.Command.Le != 0 || t.Command.Extended || len(t.Command.Data) > 255 {
+	if t.Digits < 4 || t.Digits > 12 || t.Command.Le != 0 || t.Command.Extended || len(t.Command.Data) > 255 {
 		return fmt.Errorf("PIN template: %w", ErrLength)
 	}
 	for _, at := range offsets {
-		if at < 0 || at+t.Digits/2 > len(t.Command.Data) {
+		if at < 0 || at+t.frame() > len(t.Command.Data) {
 			return fmt.Errorf("PIN template: a PIN reaches over its end: %w", ErrLength)
 		}
 	}
@@ -168,7 +173,7 @@ func VerifyStructure(t Template) ([]byte, error) {
 		byte(OnCardTime / time.Second), // bTimeOut
 		byte(OnCardTime / time.Second), // bTimeOut2, after the first key
 		formatBCD | byte(t.Old)<<3,     // bmFormatString: bits 6 to 3, where the PIN begins
-		byte(t.Digits / 2),             // bmPINBlockString: no length in the command, size of the block
+		byte(t.frame()),                // bmPINBlockString: no length in the command, size of the block
 		0x00,                           // bmPINLengthFormat
 		byte(t.Digits), byte(t.Digits), // wPINMaxExtraDigit: most, least
 		onKeyOrFull,
@@ -190,7 +195,7 @@ func ModifyStructure(t Template) ([]byte, error) {
 		byte(OnCardTime / time.Second),
 		byte(OnCardTime / time.Second),
 		formatBCD,
-		byte(t.Digits / 2),
+		byte(t.frame()),
 		0x00,
 		byte(t.Old), // bInsertionOffsetOld
 		byte(t.New), // bInsertionOffsetNew

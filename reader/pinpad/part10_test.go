@@ -1,9 +1,11 @@
 package pinpad
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"onecard/apdu"
@@ -26,6 +28,21 @@ func TestStructures(t *testing.T) {
 		{"verify, not at the beginning", VerifyStructure,
 			Template{Command: apdu.Command{INS: 0x20, Data: []byte{1, 0xFF, 0xFF, 0xFF, 0xFF}}, Digits: 8, Old: 1},
 			"1919890400" + "0808" + "03" + "01" + "0408" + "00" + "000000" + "0A000000" + "002000000501FFFFFFFF"},
+		{"verify, four digits", VerifyStructure,
+			Template{Command: apdu.Command{INS: 0x20, Data: []byte{0xFF, 0xFF}}, Digits: 4},
+			"1919810200" + "0404" + "03" + "01" + "0408" + "00" + "000000" + "07000000" + "0020000002FFFF"},
+		{"verify, five digits", VerifyStructure,
+			Template{Command: apdu.Command{INS: 0x20, Data: []byte{0xFF, 0xFF, 0xFF}}, Digits: 5},
+			"1919810300" + "0505" + "03" + "01" + "0408" + "00" + "000000" + "08000000" + "0020000003FFFFFF"},
+		{"verify, twelve digits", VerifyStructure,
+			Template{Command: apdu.Command{INS: 0x20, Data: bytes.Repeat([]byte{0xFF}, 6)}, Digits: 12},
+			"1919810600" + "0C0C" + "03" + "01" + "0408" + "00" + "000000" + "0B000000" + "0020000006FFFFFFFFFFFF"},
+		{"modify, seven digits", ModifyStructure,
+			Template{Command: apdu.Command{CLA: 0x80, INS: 0x5E, P1: 1, Data: bytes.Repeat([]byte{0xFF}, 9)}, Digits: 7, New: 5},
+			"1919810400" + "00" + "05" + "0707" + "03" + "03" + "03" + "0408" + "000102" + "000000" + "0E000000" + "805E010009FFFFFFFFFFFFFFFFFF"},
+		{"modify, twelve digits", ModifyStructure,
+			Template{Command: apdu.Command{CLA: 0x80, INS: 0x5E, P1: 1, Data: bytes.Repeat([]byte{0xFF}, 13)}, Digits: 12, New: 7},
+			"1919810600" + "00" + "07" + "0C0C" + "03" + "03" + "03" + "0408" + "000102" + "000000" + "12000000" + "805E01000D" + strings.Repeat("FF", 13)},
 		{"modify", ModifyStructure, change, "1919810300" + "00" + "04" + "0606" + "03" + "03" + "03" + "0408" + "000102" + "000000" + "0C000000" + "805E010007FFFFFFFFFFFFFF"},
 	} {
 		got, err := c.build(c.t)
@@ -41,7 +58,8 @@ func TestStructures(t *testing.T) {
 		}
 	}
 	for _, wrong := range []Template{
-		{Command: verify.Command, Digits: 5}, {Command: verify.Command, Digits: 8}, {Command: verify.Command, Digits: 6, Old: 1},
+		{Command: verify.Command, Digits: 3}, {Command: verify.Command, Digits: 7}, {Command: verify.Command, Digits: 8},
+		{Command: apdu.Command{INS: 0x20, Data: bytes.Repeat([]byte{0xFF}, 7)}, Digits: 13}, {Command: verify.Command, Digits: 6, Old: 1},
 		{Command: verify.Command, Digits: 6, Old: -1}, {Command: apdu.Command{INS: 0x20}, Digits: 6},
 	} {
 		if _, err := VerifyStructure(wrong); !errors.Is(err, ErrLength) {

@@ -195,6 +195,11 @@ func newParts(cfg terminal.Config, o Options) (parts terminal.Parts, release fun
 		if parts.Pad, err = cfg.PINPad.SerialPad(); err != nil {
 			return parts, release, err
 		}
+	case "console":
+		if parts.Pad, err = pinpad.NewConsole(""); err != nil {
+			return parts, release, fmt.Errorf("pinpad.kind: %w: %w", terminal.ErrConfig, err)
+		}
+		o.Log.Warning("PINs are typed at this program's terminal: for development only")
 	case "simulated":
 		parts.Pad, parts.Simulated = pinpad.Simulated{File: cfg.PINPad.PINFile}, true
 	}

@@ -132,6 +132,7 @@ type Options struct {
 	NoHSM  bool // none configured
 	NoPad  bool
 	Pad    pinpad.Pad // instead of Bed.Pad
+	Digits int        // of a PIN at the reader's own pad; 0 is six
 	// SAMRole adds a second slot of this role, empty at first.
 	SAMRole string
 	// Field adds a slot that is a contactless field by its name.
@@ -178,6 +179,7 @@ func New(t testing.TB, o Options) *Bed {
 	if b.Config.Resolve.Automatic = new(bool); o.Resolve != nil {
 		b.Config.Resolve = *o.Resolve
 	}
+	b.Config.PINPad.Digits = o.Digits
 	if o.SAMRole != "" {
 		b.Config.Readers = []terminal.ReaderConfig{
 			{Kind: "virtual", Match: SAMSlot, Role: o.SAMRole}, {Kind: "virtual", Match: "*", Role: terminal.RoleAuto},
