@@ -24,13 +24,13 @@ type rescue struct {
 	center   *centersim.Center
 	server   *httptest.Server
 	client   *settlement.Client
+	ids      settlement.MsgIDSource
 	journal  *settlement.Journal
 	settler  *settlement.Settler
 	resolver *settlement.Resolver
 	lookup   settlement.Lookup
 	patience settlement.Patience
 	reverse  bool
-	answer   time.Duration
 
 	mu   sync.Mutex
 	told []settlement.Resolution
@@ -43,7 +43,7 @@ const settledSoon = 40 * time.Millisecond
 func newRescue(t *testing.T, config centersim.Config, change ...func(*rescue)) *rescue {
 	t.Helper()
 	r := &rescue{
-		t: t, dir: t.TempDir(), news: make(chan struct{}, 1), answer: 20 * time.Second,
+		t: t, dir: t.TempDir(), news: make(chan struct{}, 1),
 		lookup: settlement.Lookup{Settled: settledSoon},
 		patience: settlement.Patience{
 			Intervals: []time.Duration{5 * time.Millisecond, 20 * time.Millisecond}, Attempts: 6,
@@ -81,13 +81,8 @@ func (r *rescue) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if r.client, err = settlement.NewClient(settlement.Config{
-		URL: r.server.URL + "/fsi/api/rsfComIfsService/callService", MsgIDs: ids, AnswerTimeout: r.answer,
-		Institution: settlement.Institution{Code: "H51010000001", Name: "样例医院", Area: "510100"},
-		Operator:    settlement.Operator{Type: "1", No: "0001", Name: "样例收费员"},
-	}); err != nil {
-		r.t.Fatal(err)
-	}
+	r.ids = ids
+	r.client = r.newClient(20 * time.Second)
 	r.settler = settlement.NewSettler(r.client, r.journal)
 	config := settlement.ResolverConfig{
 		Journal: r.journal, Line: r.client, SignNo: r.signNo, Area: "510100", Lookup: r.lookup, Patience: r.patience,
@@ -108,6 +103,19 @@ func (r *rescue) start() {
 	if r.resolver, err = settlement.NewResolver(config); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+func (r *rescue) newClient(answer time.Duration) *settlement.Client {
+	r.t.Helper()
+	c, err := settlement.NewClient(settlement.Config{
+		URL: r.server.URL + "/fsi/api/rsfComIfsService/callService", MsgIDs: r.ids, AnswerTimeout: answer, LateTimeout: time.Minute,
+		Institution: settlement.Institution{Code: "H51010000001", Name: "样例医院", Area: "510100"},
+		Operator:    settlement.Operator{Type: "1", No: "0001", Name: "样例收费员"},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
 }
 
 func (r *rescue) signNo(ctx context.Context) (string, error) {
@@ -144,9 +152,14 @@ func (r *rescue) order(faults ...string) {
 // run has the resolver work until done says that it is enough.
 func (r *rescue) run(what string, done func() bool) {
 	r.t.Helper()
+	r.runWith(r.resolver.Run, what, done)
+}
+
+func (r *rescue) runWith(loop func(context.Context) error, what string, done func() bool) {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- r.resolver.Run(ctx) }()
+	go func() { ended <- loop(ctx) }()
 	late := time.NewTimer(60 * time.Second)
 	defer late.Stop()
 	for !done() {

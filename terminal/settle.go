@@ -315,11 +315,20 @@ func agreed(a Agreed, total, cash string) error {
 	return nil
 }
 
+// hospitalShare is hosp_part_amt. A settlement that was looked up (5203) does
+// not name it: it is the rest.
+func hospitalShare(a settlement.Amounts, i settlement.SetlInfo) settlement.Fen {
+	if i.HospPartAmt.Valid {
+		return i.HospPartAmt.Fen
+	}
+	return a.Total - a.Fund - a.Account - a.Cash
+}
+
 // splitDocument is the split of trial and receipt.
 func splitDocument(a settlement.Amounts, i settlement.SetlInfo) Split {
 	return Split{
 		Total: a.Total.Yuan(), Fund: a.Fund.Yuan(), Account: a.Account.Yuan(), Cash: a.Cash.Yuan(),
-		Hospital: i.HospPartAmt.Fen.Yuan(), Deductible: i.ActPayDedc.Fen.Yuan(),
+		Hospital: hospitalShare(a, i).Yuan(), Deductible: i.ActPayDedc.Fen.Yuan(),
 		FullSelfPay: i.FulamtOwnpayAmt.Fen.Yuan(), OverLimit: i.OverlmtSelfpay.Fen.Yuan(),
 		PreSelfPay: i.PreselfpayAmt.Fen.Yuan(), InScope: i.InscpScpAmt.Fen.Yuan(),
 	}
