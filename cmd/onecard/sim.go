@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 
@@ -148,6 +149,8 @@ type simCenterCmd struct {
 	Ledger   string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
 	Data     string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
 	Repeat   string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
+	Area     []string `help:"A place of insurance that this centre answers for, 2, 4 or 6 digits; may be repeated. Without it: all." placeholder:"DIGITS"`
+	Route    []string `help:"Another centre on this machine for the people insured elsewhere, such as 41=http://127.0.0.1:8761; may be repeated. Needs --area." placeholder:"DIGITS=URL" sep:"none"`
 	Lookups  string   `help:"What the look-ups tell: strict (5203 and 5204 want the setl_id, 5201 shows no settlement) or generous (the visit is enough)." enum:"strict,generous" default:"strict"`
 	Reversal string   `help:"What 2601 says of a transaction that never arrived or was undone: refuse, or accept (and never book it)." enum:"refuse,accept" default:"refuse"`
 	Export   string   `help:"Write what the ledger holds and end: csv or json (the settlements), lines (every booking). A centre may be using the ledger meanwhile." enum:",csv,json,lines" default:""`
@@ -170,6 +173,9 @@ func (c *simCenterCmd) Validate() error {
 	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !loopback(host) {
 		return errors.New("--listen is a loopback address, host:port")
 	}
+	if _, err := c.routes(); err != nil {
+		return err
+	}
 	tokens, keys, err := centersim.CheckStyle(c.Style)
 	switch {
 	case err != nil:
@@ -180,6 +186,19 @@ func (c *simCenterCmd) Validate() error {
 		return fmt.Errorf("--style %s needs --keys", c.Style)
 	}
 	return nil
+}
+
+// routes reads --route; the address may be the one that the other centre prints.
+func (c *simCenterCmd) routes() (map[string]string, error) {
+	routes := map[string]string{}
+	for _, text := range c.Route {
+		prefix, base, found := strings.Cut(text, "=")
+		if !found {
+			return nil, fmt.Errorf("--route %s: DIGITS=URL expected", text)
+		}
+		routes[prefix] = strings.TrimSuffix(strings.TrimSuffix(base, callPath), "/")
+	}
+	return routes, nil
 }
 
 // listsFaults tells whether the faults are asked for, by either word.
@@ -216,11 +235,15 @@ func (c *simCenterCmd) Run(a *app) error {
 	log := a.simulatorLog()
 	config := centersim.Config{
 		Style: c.Style, Ledger: c.Ledger, Repeat: centersim.Repeat(c.Repeat),
-		Lookups: centersim.Lookups(c.Lookups), Reversal: centersim.Reversal(c.Reversal),
+		Areas: c.Area, Lookups: centersim.Lookups(c.Lookups), Reversal: centersim.Reversal(c.Reversal),
 		Logf: func(format string, args ...any) { log.Infof(format, args...) },
 	}
 	if c.Data != "" {
 		config.Data = os.DirFS(c.Data)
+	}
+	var err error
+	if config.Routes, err = c.routes(); err != nil {
+		return err // Validate has seen it
 	}
 	for _, text := range c.Fault {
 		f, err := centersim.ParseFault(text)
@@ -230,13 +253,11 @@ func (c *simCenterCmd) Run(a *app) error {
 		config.Faults = append(config.Faults, f)
 	}
 	if c.Keys != "" {
-		var err error
 		if config.Keys, err = centersim.ReadKeys(c.Keys); err != nil {
 			return fmt.Errorf("keys: %w: %w", errSimulatorData, err)
 		}
 	}
 	if c.Tokens != "" {
-		var err error
 		if config.Tokens, err = centersim.ReadTokens(c.Tokens); err != nil {
 			return fmt.Errorf("tokens: %w: %w", errSimulatorData, err)
 		}

@@ -74,6 +74,13 @@ type Config struct {
 	// Data may hold people.json, catalogue.json and policy.json in place of the
 	// embedded ones; os.DirFS makes one of a directory.
 	Data fs.FS
+	// Areas are the places of insurance that this centre answers for, 2, 4 or 6
+	// digits each; none: all places.
+	Areas []string
+	// Routes are the centres of other places of insurance, by 2, 4 or 6 digits:
+	// http://127.0.0.1:PORT, on this machine. A transaction about a person who is
+	// insured there is handed on. Needs Areas.
+	Routes map[string]string
 	// Repeat is what happens to a repeated msgid; RepeatRefuse if empty.
 	Repeat Repeat
 	// Lookups is what 5201, 5203 and 5204 tell; LookupsStrict if empty.
@@ -108,8 +115,12 @@ type Center struct {
 	ledger *ledger
 	closed bool
 
-	stop   chan struct{} // closed by Close
-	active sync.WaitGroup
+	peers *http.Client // to other centres
+
+	stop    chan struct{}   // closed by Close
+	running context.Context // until Close
+	halt    context.CancelFunc
+	active  sync.WaitGroup
 }
 
 // ErrConfig is wrapped by every error about a value of Config.
@@ -141,6 +152,10 @@ func New(config Config) (*Center, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c := &Center{config: config, gateway: front, table: t, rules: r, state: newState(r), faults: newFaultList(), stop: make(chan struct{})}
+	// A connection for each request: one that cannot be made has sent nothing,
+	// one that was kept and breaks leaves that open.
+	c.peers = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, MaxConnsPerHost: 256}}
+	c.running, c.halt = context.WithCancel(context.Background())
 	if err := c.faults.order(config.Faults...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -203,6 +218,9 @@ func (c *Config) defaults() error {
 	if c.GatewayStatus < 200 || c.GatewayStatus > 599 {
 		return fmt.Errorf("%w: gateway status %d", ErrConfig, c.GatewayStatus)
 	}
+	if err := c.checkRoutes(); err != nil {
+		return err
+	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = DefaultMaxBody
 	}
@@ -232,6 +250,7 @@ func (c *Center) end() {
 	if !c.closed {
 		c.closed = true
 		close(c.stop)
+		c.halt()
 	}
 }
 

@@ -23,7 +23,7 @@ type claimEnd struct {
 func (c *Center) claimMoney(r *request, e *event) error {
 	d := r.one("data")
 	x := &claim{ClrType: d.text("clr_type"), Month: d.text("setlym")}
-	s := scope{institution: r.institution, clrType: x.ClrType, optins: r.careArea, from: d.text("begndate"), to: d.text("enddate")}
+	s := scope{institution: r.institution, clrType: x.ClrType, optins: r.careArea, from: d.text("begndate"), to: d.text("enddate"), foreign: r.foreign}
 	month := func(date string) string { return date[:4] + date[5:7] }
 	if s.to < s.from || month(s.from) != x.Month || month(s.to) != x.Month {
 		return refuse("开始日期begndate、结束日期enddate应在清算年月setlym之内")

@@ -48,8 +48,17 @@ func (m met) spoil(answer object, before string) {
 func breakIdentity(n int, output, info object) {
 	name := []string{"hosp_part_amt", "hifp_pay", "psn_cash_pay", "preselfpay_amt"}[n-1]
 	where := info
-	if lines, ok := output["result"].([]object); ok && len(lines) > 0 {
-		where, name = lines[0], "preselfpay_amt"
+	switch lines := output["result"].(type) {
+	case []object:
+		if len(lines) > 0 {
+			where, name = lines[0], "preselfpay_amt"
+		}
+	case []any: // of another centre
+		if len(lines) > 0 {
+			if first, ok := lines[0].(object); ok {
+				where, name = first, "preselfpay_amt"
+			}
+		}
 	}
 	if v, ok := where[name].(json.Number); ok {
 		// The centre's own amounts parse.
@@ -74,6 +83,15 @@ func sloppy(v any) any {
 				name = "pdn_cash_pay"
 			}
 			w[name] = sloppy(x)
+		}
+		return w
+	case []any:
+		if len(v) == 1 {
+			return sloppy(v[0])
+		}
+		w := []any{}
+		for _, x := range v {
+			w = append(w, sloppy(x))
 		}
 		return w
 	case []object:

@@ -1,6 +1,7 @@
 package centersim
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ const notice = "这是 onecard 的医保中心模拟器：人员、目录和政�
 
 // Handler serves the interface, GET / and /healthz (both say that this is a
 // simulator), and, to callers on this machine only, /sim/faults,
-// /sim/settlements and /sim/ledger.
+// /sim/settlements and /sim/ledger, and what other centres hand on.
 func (c *Center) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(callService, func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, "") })
@@ -42,6 +43,8 @@ func (c *Center) Handler() http.Handler {
 	mux.HandleFunc("POST /sim/faults", c.local(c.orderFaults))
 	mux.HandleFunc("GET /sim/settlements", c.local(c.listSettlements))
 	mux.HandleFunc("GET /sim/ledger", c.local(c.dumpLedger))
+	mux.HandleFunc("POST "+forwardPath, c.local(c.takeForwarded))
+	mux.HandleFunc("GET "+rowsPath, c.local(c.listRows))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, object{"code": 404, "message": "没有该接口（医保中心模拟器）"})
 	})
@@ -102,6 +105,12 @@ func (c *Center) serve(w http.ResponseWriter, r *http.Request, infno string) {
 		writeJSON(w, c.config.GatewayStatus, object{"code": 401, "message": problem})
 		return
 	}
+	c.take(w, r, body, infno, false)
+}
+
+// take decides one request whose sender is known: an institution's or, already
+// looked at, another centre's.
+func (c *Center) take(w http.ResponseWriter, r *http.Request, body []byte, infno string, forwarded bool) {
 	received := c.now()
 	envelope, err := parseObject(body)
 	if err != nil {
@@ -120,26 +129,63 @@ func (c *Center) serve(w http.ResponseWriter, r *http.Request, infno string) {
 		return
 	}
 	var output any
+	var relayed object
 	if err == nil {
 		err = faults.ordered()
 	}
 	if err == nil {
-		output, err = c.execute(envelope)
+		output, relayed, err = c.execute(r.Context(), envelope, forwarded)
 	}
 	answer, status := c.answer(infno, received, output, err)
+	if relayed != nil {
+		answer = relayed
+	}
 	if status != http.StatusOK {
 		writeJSON(w, status, answer)
 		return
 	}
-	c.after(w, r, infno, faults, answer)
+	c.after(w, r, infno, faults, answer, forwarded)
 }
 
-// execute checks, decides, books and waits for the disk.
-func (c *Center) execute(envelope record) (any, error) {
+// execute checks, decides, books and waits for the disk; or hands on to another
+// centre and returns its whole answer.
+func (c *Center) execute(ctx context.Context, envelope record, forwarded bool) (output any, relayed object, err error) {
 	r, err := c.table.parseRequest(envelope)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	r.forwarded = forwarded
+	base, err := c.destination(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if base != "" {
+		if err := c.admits(r); err != nil {
+			return nil, nil, err
+		}
+		relayed, err := c.forward(ctx, base, envelope)
+		return nil, relayed, err
+	}
+	if strings.HasPrefix(r.infno, "32") && len(c.config.Routes) > 0 {
+		if r.foreign, err = c.foreignRows(ctx, r.institution); err != nil {
+			return nil, nil, err
+		}
+	}
+	output, err = c.decide(r)
+	return output, nil, err
+}
+
+// admits tells whether an institution may ask another centre through this one.
+func (c *Center) admits(r *request) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.known(r); err != nil {
+		return err
+	}
+	return c.signedIn(r, c.now())
+}
+
+func (c *Center) decide(r *request) (any, error) {
 	if err := c.ledger.ready(); errors.Is(err, errAway) {
 		c.config.Logf("%v", err)
 		return nil, refuse("系统故障：账本数据库暂不可用，未记账")
@@ -256,7 +302,7 @@ func misanswer(w http.ResponseWriter, faults met, status, page FaultKind) bool {
 }
 
 // after writes the answer of something decided, spoiled as ordered.
-func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, faults met, answer object) {
+func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, faults met, answer object, forwarded bool) {
 	if _, ok := faults[HangAfter]; ok && !c.faults.hang(r.Context().Done(), c.stop) {
 		abort()
 	}
@@ -272,7 +318,7 @@ func (c *Center) after(w http.ResponseWriter, r *http.Request, infno string, fau
 	}
 	faults.spoil(answer, before)
 	b, err := json.Marshal(answer)
-	if err == nil {
+	if err == nil && !forwarded {
 		b, err = c.gateway.seal(b)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package centersim
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,12 +12,13 @@ import (
 type scope struct {
 	institution, insutype, clrType, optins, refund string
 	from, to                                       string // dates of the settlement time, inclusive
+	foreign                                        []foreignRow
 }
 
 func (c *Center) scopeOf(r *request, d record) (scope, error) {
 	s := scope{
 		institution: r.institution, insutype: d.text("insutype"), clrType: d.text("clr_type"), optins: d.text("setl_optins"),
-		refund: d.text("refd_setl_flag"), from: d.text("stmt_begndate"), to: d.text("stmt_enddate"),
+		refund: d.text("refd_setl_flag"), from: d.text("stmt_begndate"), to: d.text("stmt_enddate"), foreign: r.foreign,
 	}
 	if s.to < s.from {
 		return s, refuse("对账结束日期stmt_enddate早于对账开始日期stmt_begndate")
@@ -31,14 +33,23 @@ func (c *Center) scopeOf(r *request, d record) (scope, error) {
 // own. Where the policy hides what 2601 reversed, neither row is there.
 func (c *Center) rows(s scope) []*settlement {
 	var rows []*settlement
-	for _, t := range c.state.settlements {
+	all := c.state.settlements
+	hidden := map[*settlement]bool{}
+	if len(s.foreign) > 0 {
+		all = slices.Clone(all)
+	}
+	for i := range s.foreign {
+		all = append(all, &s.foreign[i].settlement)
+		hidden[&s.foreign[i].settlement] = s.foreign[i].Hidden
+	}
+	for _, t := range all {
 		day := t.SetlTime.In(china).Format("2006-01-02")
 		switch {
 		case t.Institution != s.institution || t.clrType() != s.clrType || t.CareArea != s.optins || day < s.from || day > s.to:
 			continue
 		case s.insutype != "" && t.Insutype != s.insutype, s.refund != "" && refundFlag(t) != s.refund:
 			continue
-		case c.rules.policy.ReversedHidden && c.reversed(t):
+		case c.rules.policy.ReversedHidden && (c.reversed(t) || hidden[t]):
 			continue
 		}
 		rows = append(rows, t)

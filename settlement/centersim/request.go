@@ -128,8 +128,10 @@ func (r record) amount(name string) (fen, error) {
 type request struct {
 	infno, msgid, careArea, insuArea, opter, institution, signNo string
 
-	nodes  map[string][]record
-	digest string // of the input; tells a repeated request from another with its msgid
+	nodes     map[string][]record
+	forwarded bool         // by another centre
+	foreign   []foreignRow // of other centres, for a reconciliation
+	digest    string       // of the input; tells a repeated request from another with its msgid
 }
 
 // one returns the only record of a node that is an object.

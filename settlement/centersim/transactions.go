@@ -71,9 +71,8 @@ const ahead = 30 * time.Minute
 // to book, or (a question, or something already booked) the output.
 // Nothing has changed when it returns.
 func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
-	pol := c.rules.policy
-	if len(pol.Institutions) > 0 && !slices.Contains(pol.Institutions, r.institution) {
-		return nil, nil, refuse("定点医药机构编号不存在")
+	if err := c.known(r); err != nil {
+		return nil, nil, err
 	}
 	if c.state.voided[[2]string{r.institution, r.msgid}] {
 		return nil, nil, refuse("该报文已冲正，不再受理")
@@ -82,10 +81,8 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 	if err != nil || output != nil {
 		return nil, output, err
 	}
-	if r.infno != "9001" && (pol.SignInRequired || r.signNo != "") {
-		if err := c.checkSignIn(r, now); err != nil {
-			return nil, nil, err
-		}
+	if err := c.signedIn(r, now); err != nil {
+		return nil, nil, err
 	}
 	e := &event{Infno: r.infno, MsgID: r.msgid, Institution: r.institution, Time: now, Digest: r.digest}
 	switch r.infno {
@@ -199,6 +196,23 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 	return nil, nil, refuse("交易编号[%s]不存在或未开通", r.infno)
 }
 
+// known tells whether the institution is admitted; of what another centre hands
+// on, that one has looked, here and at the sign-in.
+func (c *Center) known(r *request) error {
+	admitted := c.rules.policy.Institutions
+	if !r.forwarded && len(admitted) > 0 && !slices.Contains(admitted, r.institution) {
+		return refuse("定点医药机构编号不存在")
+	}
+	return nil
+}
+
+func (c *Center) signedIn(r *request, now time.Time) error {
+	if r.forwarded || r.infno == "9001" || (!c.rules.policy.SignInRequired && r.signNo == "") {
+		return nil
+	}
+	return c.checkSignIn(r, now)
+}
+
 // repeated applies Config.Repeat to a msgid that has been booked before:
 // again tells the caller to book it once more, an output is the old answer.
 func (c *Center) repeated(r *request) (again bool, output any, err error) {
@@ -279,6 +293,9 @@ func (c *Center) identify(r record) (*person, error) {
 		return nil, refuse("暂不支持医保电子凭证")
 	default:
 		return nil, refuse("就诊凭证类型mdtrt_cert_type应为01、02或03")
+	}
+	if !c.insures(p) {
+		return nil, refuse("未查询到该人员的参保信息")
 	}
 	if r.text("psn_cert_type") != p.PsnCertType || r.text("certno") != p.Certno {
 		return nil, refuse("证件类型或证件号码与参保登记不一致")

@@ -1,6 +1,9 @@
 package centersim
 
-import "errors"
+import (
+	"cmp"
+	"errors"
+)
 
 // uploads are transactions that tell the centre something and ask nothing: it
 // checks them against the table, keeps their digest and how many records they
@@ -52,14 +55,14 @@ func (c *Center) takeUpload(r *request, e *event) error {
 		case c.state.lists[x.SetlID] != "":
 			return refuse("该结算的结算清单已上传")
 		}
-		x.Number = c.newID("5", r.careArea, e.Time)
+		x.Number = c.newID("5", cmp.Or(r.insuArea, r.careArea), e.Time)
 	case "4102":
 		x.SetlID = r.one("data").text("setl_id")
 		if c.state.lists[x.SetlID] == "" {
 			return refuse("未查询到该结算的结算清单")
 		}
 	case "2406":
-		x.Number = c.newID("5", r.careArea, e.Time)
+		x.Number = c.newID("5", cmp.Or(r.insuArea, r.careArea), e.Time)
 	}
 	e.Taken = x
 	return nil
