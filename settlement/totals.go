@@ -6,7 +6,8 @@ import (
 )
 
 // Totals are the counts of a day's entries by outcome, and the sums of those
-// that are done: what a person is to have collected and the fund to pay.
+// that are done: what a person is to have collected and the fund to pay. What
+// 2601 took back was never done, so it is in no sum.
 type Totals struct {
 	Intended, Done, Refused, Unknown int
 	Amounts                          Amounts // of outcome done
@@ -16,7 +17,7 @@ type Totals struct {
 func (j *Journal) Totals(ctx context.Context, day string) (Totals, error) {
 	var t Totals
 	rows, err := j.read.QueryContext(ctx, `SELECT outcome, count(*), sum(total), sum(fund), sum(account), sum(cash)
-		FROM entry WHERE day = ? GROUP BY outcome`, day)
+		FROM entry WHERE day = ? AND NOT (outcome = 'done' AND infno = '2601') GROUP BY outcome`, day)
 	if err != nil {
 		return t, fmt.Errorf("totals: %w", unavailable(err))
 	}
