@@ -44,6 +44,7 @@ func newOutbox(s *Service) outbox {
 	}
 	o := outbox{box: s.parts.Journal.Outbox()}
 	o.post = settlement.NewDispatcher(o.box, cfg)
+	o.post.Handle(LetterWithdraw, s.sendWithdrawal)
 	o.post.Handle(LetterUpload, s.sendUpload)
 	return o
 }

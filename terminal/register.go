@@ -87,7 +87,7 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 
 // register tells the centre of a visit that is stored as opening (2201, 2401).
 // An outpatient visit whose answer is lost costs nobody anything and is given
-// up; a stay would keep the person from being admitted, and stays to be
+// up, to be taken back later; a stay would keep the person from being admitted, and stays to be
 // registered once more.
 func (s *Service) register(ctx context.Context, one *visit, scope settlement.Scope) error {
 	r := one.record()
@@ -103,11 +103,14 @@ func (s *Service) register(ctx context.Context, one *visit, scope settlement.Sco
 	lost := settlement.OutcomeOf(err) == settlement.Unknown
 	err = harmless(err)
 	s.visits.update(one, func(r *record) {
-		if r.Fault = Explain(err); !lost || r.Kind == KindOutpatient {
+		if r.Fault = Explain(err); !lost {
 			r.place(settlement.StateClosed)
 		}
 	})
-	if lost && r.Kind != KindOutpatient {
+	switch {
+	case lost && r.Kind == KindOutpatient:
+		return errors.Join(err, s.visits.withdrawLater(ctx, one))
+	case lost:
 		s.visits.show(one)
 	}
 	return errors.Join(err, s.visits.store(ctx, one))

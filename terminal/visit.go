@@ -70,6 +70,7 @@ type record struct {
 	Stay      stayRecord             // of a stay alone
 	Extras    string                 // exp_content
 	At        settlement.State       // of the life cycle
+	GivenUp   bool                   // closed here; what the centre has of it is taken back from the outbox
 }
 
 func newVisits(s *Service) *visits { return &visits{svc: s, byID: make(map[string]*visit)} }

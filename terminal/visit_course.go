@@ -205,6 +205,9 @@ func (r *record) place(at settlement.State) {
 		}
 	}
 	r.Undoing = at == settlement.StateRefunding || at == settlement.StateRefundDoubt
+	if r.GivenUp {
+		r.State = VisitClosed
+	}
 }
 
 // placed gives a record of before there were other kinds its state.

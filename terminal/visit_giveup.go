@@ -40,7 +40,7 @@ func (s *Service) Abandon(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if one.record().At != settlement.StateClosed { // the visit is given up already
+	if one.record().State != VisitClosed { // otherwise the visit is given up already
 		end, err := one.begin(StepAbandon, StepDismiss)
 		if err != nil {
 			return err
@@ -70,9 +70,10 @@ func (s *Service) abandon(ctx context.Context, one *visit) error {
 			// A stay that is open upstream keeps the person from being admitted again.
 			return s.visits.stumbled(one, err)
 		}
-		// Whatever the centre makes of it, the desk must be free: a registration
-		// without a settlement costs nobody anything.
-		s.parts.Log.WithError(err).WithField("visit", r.ID).Warning("given up here; what the centre has of it stays there")
+		// Whatever the centre makes of it now, the desk must be free: a registration
+		// without a settlement costs nobody anything. It is taken back later.
+		s.parts.Log.WithError(err).WithField("visit", r.ID).Info("given up here; the centre is told when it can be")
+		return s.visits.withdrawLater(ctx, one)
 	}
 	s.visits.update(one, func(r *record) {
 		r.Fault = nil
@@ -84,8 +85,8 @@ func (s *Service) abandon(ctx context.Context, one *visit) error {
 // giveUp takes back what the centre has of a visit.
 func (s *Service) giveUp(ctx context.Context, one *visit) error {
 	r := one.record()
-	if r.Kind == KindPharmacy || r.Kind == KindOutpatient && r.At == settlement.StateOpening {
-		return nil // there is nothing, or nothing that matters
+	if r.Kind == KindPharmacy {
+		return nil // there is nothing
 	}
 	if err := s.canSettle(); err != nil {
 		return err
@@ -95,8 +96,15 @@ func (s *Service) giveUp(ctx context.Context, one *visit) error {
 		return err
 	}
 	if r.At == settlement.StateOpening {
-		// Whether the stay is there shows in registering it once more.
-		if err := s.register(ctx, one, scope); err != nil {
+		// Whether the visit is there shows in registering it once more: the same
+		// number is the same visit.
+		var err error
+		if r.Kind == KindInpatient {
+			err = s.register(ctx, one, scope)
+		} else if err = r.course().send(ctx, s, one, scope, settlement.StepRegister); err == nil {
+			s.visits.update(one, func(r *record) { r.place(settlement.StateRegistered) })
+		}
+		if err != nil {
 			if settlement.OutcomeOf(err) == settlement.Refused {
 				return nil
 			}

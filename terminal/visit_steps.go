@@ -22,6 +22,9 @@ const (
 
 // steps lists what can be next.
 func (r *record) steps() []string {
+	if r.GivenUp {
+		return []string{}
+	}
 	switch r.At {
 	case settlement.StateOpening:
 		return []string{StepRegister, StepSetAside, StepAbandon}

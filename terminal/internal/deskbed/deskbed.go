@@ -144,6 +144,8 @@ type Options struct {
 	// Resolve is how what is in doubt is found out about; without it nothing is
 	// asked about by itself.
 	Resolve *terminal.ResolveConfig
+	// Configure, where not nil, changes the configuration before the service is made.
+	Configure func(*terminal.Config)
 	// Wrap, where not nil, stands between the service and the reader.
 	Wrap func(reader.Driver) reader.Driver
 }
@@ -180,6 +182,9 @@ func New(t testing.TB, o Options) *Bed {
 		b.Config.Resolve = *o.Resolve
 	}
 	b.Config.PINPad.Digits = o.Digits
+	if o.Configure != nil {
+		o.Configure(&b.Config)
+	}
 	if o.SAMRole != "" {
 		b.Config.Readers = []terminal.ReaderConfig{
 			{Kind: "virtual", Match: SAMSlot, Role: o.SAMRole}, {Kind: "virtual", Match: "*", Role: terminal.RoleAuto},
