@@ -245,6 +245,10 @@ func startDemo(t *testing.T, root string) *demo {
 	t.Helper()
 	d := &demo{dir: t.TempDir()}
 	state := filepath.Join(d.dir, "state")
+	// Commands name the files beside the documents.
+	if err := os.CopyFS(filepath.Join(d.dir, "examples"), os.DirFS(filepath.Join(root, "docs", "examples"))); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "run"), "--virtual",
 		"--listen", "127.0.0.1:0", "--state-dir", state)

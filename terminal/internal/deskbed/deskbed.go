@@ -52,9 +52,11 @@ type Bed struct {
 	Center  *centersim.Center
 	HTTP    *httptest.Server
 	Journal *settlement.Journal
-	Store   *planstore.Store
-	Pad     *Pad
-	Log     *Log
+	// Upstream is the desk's own line to the centre.
+	Upstream *settlement.Client
+	Store    *planstore.Store
+	Pad      *Pad
+	Log      *Log
 
 	hsm    *hsmControl
 	client *hsm.Client
@@ -214,6 +216,7 @@ func New(t testing.TB, o Options) *Bed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.Upstream = upstream
 	store, err := planstore.Open(filepath.Join(b.Dir, "cards.db"), time.Now)
 	if err != nil {
 		t.Fatal(err)
