@@ -84,7 +84,9 @@ type ward struct {
 func newWard(t *testing.T, desks int) *ward {
 	t.Helper()
 	w := &ward{receipts: make(map[string]string)}
-	w.counter = newCounter(t, setup{config: hospital{"timeout": "5s", "match": "desk 1"}, before: func(c *counter) {
+	w.counter = newCounter(t, setup{config: hospital{
+		"timeout": "5s", "match": "desk 1", "resolve": `intervals = ["200ms", "500ms"]; attempts = 100; settled_after = "500ms"`,
+	}, before: func(c *counter) {
 		text, err := os.ReadFile(c.file("onecard.toml"))
 		c.must(err)
 		for n := 2; n <= desks; n++ {
@@ -290,9 +292,15 @@ func (w *ward) agree() {
 
 func fen(n int64) string { return settlement.Fen(n).Yuan() }
 
-// end looks at the journal with the daemon gone.
+// end waits until nothing is in doubt any more, the centre being reachable, and
+// looks at the journal with the daemon gone.
 func (w *ward) end() {
 	w.Helper()
+	w.await(func(s terminal.State) bool { return s.Journal.Unknown == 0 })
+	w.agree()
+	if w.unknown != 0 {
+		w.Errorf("%d are in doubt, and the page says that none is", w.unknown)
+	}
 	w.must(w.daemon.stop())
 	journal, err := settlement.OpenJournal(w.file("state/journal.db"), time.Now)
 	w.must(err)
