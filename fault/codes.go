@@ -8,6 +8,8 @@ const (
 	ReaderBusy            Code = "OC-1004" // Another program holds the reader exclusively.
 	ReaderStuck           Code = "OC-1005" // The card reader did not answer in time.
 	ReaderFault           Code = "OC-1006" // Communication with the card reader failed.
+	RemoteUnreachable     Code = "OC-1007" // The machine that lends its card reader cannot be reached.
+	RemoteRefused         Code = "OC-1008" // The machine that lends its card reader and this one do not trust each other.
 	CardUnitFault         Code = "OC-1011" // The card unit has a failure.
 	CardJam               Code = "OC-1012" // A card is stuck in the card unit.
 	HopperEmpty           Code = "OC-1013" // The hopper of the card unit is empty.

@@ -29,12 +29,17 @@ func (d *desk) now() time.Time {
 	return d.clock()
 }
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t *testing.T, change ...func(*centersim.Config, *settlement.Config)) *desk {
 	t.Helper()
 	dir := t.TempDir()
-	center, err := centersim.New(centersim.Config{
+	there := centersim.Config{
 		Style: "x-tif", Tokens: map[string]string{"PAAS": "TOKEN"}, Ledger: filepath.Join(dir, "ledger.jsonl"),
-	})
+	}
+	var here settlement.Config
+	for _, f := range change {
+		f(&there, &here)
+	}
+	center, err := centersim.New(there)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,12 +56,11 @@ func newDesk(t *testing.T) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := settlement.NewClient(settlement.Config{
-		URL: server.URL + "/fsi/api/rsfComIfsService/callService", Style: style, MsgIDs: ids,
-		Paths:       map[string]string{"2207": "/fsi/api/outpatientSettleService/saveSettletmentV2"},
-		Institution: settlement.Institution{Code: "H51010000001", Name: "样例医院", Area: "510100"},
-		Operator:    settlement.Operator{Type: "1", No: "0001", Name: "样例收费员"},
-	})
+	here.URL, here.Style, here.MsgIDs = server.URL+"/fsi/api/rsfComIfsService/callService", style, ids
+	here.Paths = map[string]string{"2207": "/fsi/api/outpatientSettleService/saveSettletmentV2"}
+	here.Institution = settlement.Institution{Code: "H51010000001", Name: "样例医院", Area: "510100"}
+	here.Operator = settlement.Operator{Type: "1", No: "0001", Name: "样例收费员"}
+	client, err := settlement.NewClient(here)
 	if err != nil {
 		t.Fatal(err)
 	}

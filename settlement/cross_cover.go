@@ -79,6 +79,22 @@ func (c *Client) Cover(ctx context.Context, s Scope, care Care) (Coverage, error
 	return c.coverElsewhere(ctx, s, rules, care, cover, day)
 }
 
+// ExpContent is exp_content of a registration, admission or sale: what the
+// caller says, and for people from elsewhere what the region wants besides.
+func (c *Client) ExpContent(insured string, e Extras) (string, error) {
+	rules := c.cfg.Regional.Cross
+	if len(rules.Extras) > 0 {
+		out, err := rules.Route(c.cfg.Institution.Area, insured)
+		if err != nil {
+			return "", err
+		}
+		if out != Local {
+			e = e.With(rules.Extras)
+		}
+	}
+	return e.Content()
+}
+
 // coverElsewhere looks filings up. 2001 knows them all, but tells only whether
 // a fund pays; 5304 tells referrals, with their days.
 func (c *Client) coverElsewhere(ctx context.Context, s Scope, rules CrossRules, care Care, cover Coverage, day time.Time) (Coverage, error) {
