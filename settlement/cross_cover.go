@@ -162,11 +162,12 @@ func (c *Client) coverChronic(ctx context.Context, s Scope, rules CrossRules, ou
 	return f, nil
 }
 
-// A referral may have been filed long before it is used.
+// A referral may have been filed long before it is used, and after the care
+// began.
 const referralsSince = 2 * 365 * 24 * time.Hour
 
 func (c *Client) referralFilings(ctx context.Context, s Scope, care Care) ([]Filing, error) {
-	records, err := c.QueryReferrals(ctx, s, care.PsnNo, FormatTime(care.At.Add(-referralsSince)), FormatTime(care.At))
+	records, err := c.QueryReferrals(ctx, s, care.PsnNo, FormatTime(care.At.Add(-referralsSince)), "")
 	if err != nil {
 		return nil, err
 	}

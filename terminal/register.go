@@ -66,6 +66,10 @@ func (s *Service) OpenVisit(ctx context.Context, req VisitRequest) (Visit, error
 	if err != nil {
 		return Visit{}, err
 	}
+	if err := s.cover(ctx, &r, req, scope); err != nil {
+		s.upstreamFailed(err)
+		return Visit{}, harmless(err)
+	}
 	registers := r.Kind != KindPharmacy // of a sale the centre hears when it is settled
 	if r.place(settlement.StateOpening); !registers {
 		r.place(settlement.StateLines)
@@ -154,7 +158,7 @@ func (s *Service) fill(r *record, req VisitRequest) error {
 		if req.Bed+req.Begin != "" {
 			return detailed{ErrBody, "bed and begin are of a stay"}
 		}
-		return r.extras(req)
+		return nil
 	}
 	// Nobody is in hospital longer; an older date is a slip.
 	begin, err := timeOf("begin", req.Begin, r.Opened.AddDate(-5, 0, 0), r.Opened)
@@ -162,7 +166,7 @@ func (s *Service) fill(r *record, req VisitRequest) error {
 		return err
 	}
 	r.Bed, r.Begin = req.Bed, &begin
-	return r.extras(req)
+	return nil
 }
 
 // usualType is med_type of a kind of visit.

@@ -55,6 +55,7 @@ type Visit struct {
 	Discharged *time.Time `json:"discharged,omitempty"`
 	Bed        string     `json:"bed,omitempty"`
 	Emergency  bool       `json:"emergency,omitempty"`
+	Filing     *Filing    `json:"filing,omitempty"`    // of care elsewhere, or of a chronic disease
 	SetAside   bool       `json:"set_aside,omitempty"` // not on any page until it is resumed
 	Fault      *Fault     `json:"fault"`
 	// Earlier says that a settlement of the same person is in doubt: it may be
@@ -147,6 +148,8 @@ type VisitRequest struct {
 	Referral   bool `json:"referral,omitempty"`
 	Trauma     bool `json:"trauma,omitempty"`
 	ThirdParty bool `json:"third_party,omitempty"`
+	// ExpContent are a region's own values of exp_content, keys in upper case.
+	ExpContent map[string]string `json:"exp_content,omitempty"`
 }
 
 // LinesRequest replaces the fee lines of a visit; Diagnoses too where given.

@@ -116,7 +116,7 @@ func (c *Center) entitlement(r *request, p *person, d record) (any, error) {
 	switch {
 	case i == nil:
 		why = "该人员未参加该险种或参保状态不正常"
-	case !slices.Contains(c.rules.policy.MedTypes, medType):
+	case medType != pharmacyType && !slices.Contains(c.rules.policy.MedTypes, medType) && !slices.Contains(c.rules.policy.InpatientTypes, medType):
 		why = "不享受该医疗类别的待遇"
 	case begin.Format("2006-01-02") < i.PsnInsuDate:
 		why = "就诊早于参保日期"

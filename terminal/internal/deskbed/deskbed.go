@@ -143,6 +143,8 @@ type Options struct {
 	Dir    string // state directory of an earlier bed
 	Answer time.Duration
 	Rights []string // of the operator; nil is all
+	// Regional is how the region differs.
+	Regional settlement.Regional
 	// Resolve is how what is in doubt is found out about; without it nothing is
 	// asked about by itself.
 	Resolve *terminal.ResolveConfig
@@ -209,7 +211,7 @@ func New(t testing.TB, o Options) *Bed {
 		t.Fatal(err)
 	}
 	upstream, err := settlement.NewClient(settlement.Config{
-		URL: b.Config.Upstream.URL, MsgIDs: ids, AnswerTimeout: o.Answer,
+		URL: b.Config.Upstream.URL, MsgIDs: ids, AnswerTimeout: o.Answer, Regional: o.Regional,
 		Institution: settlement.Institution{Code: b.Config.Institution.Code, Name: b.Config.Institution.Name, Area: b.Config.Institution.Area},
 		Operator:    settlement.Operator{Type: "1", No: "0001", Name: "收费一"},
 	})
