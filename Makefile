@@ -41,7 +41,7 @@ bench: build ## identity through pcscd, settlement, start-up, memory: each with 
 fuzz: setup ## run every fuzz target for FUZZTIME
 	@exec scripts/fuzz $(FUZZTIME)
 
-soak: setup ## the storm, long: 10,000 cards in and out, pcscd killed 200 times; some ten minutes
+soak: setup ## long: onecardd killed 500 times while it settles, bad lines, the storm, pcscd killed 200 times; some twenty minutes
 	@exec scripts/soak
 
 clean: ## remove what was built
