@@ -221,13 +221,15 @@ func (d UnknownEntry) GivenUp() bool { return d.Latest.N > 0 && d.Latest.Next.Is
 // maxUnknowns bounds what one look at the journal returns.
 const maxUnknowns = 1000
 
+const selectUnknowns = `SELECT e.id, coalesce(e.closed_at, 0), coalesce(a.n, 0), coalesce(a.at, 0), coalesce(a.next_at, 0), coalesce(a.finding, '{}'),
+		(SELECT count(*) FROM attempt u WHERE u.entry = e.id AND u.finding NOT LIKE '%"reason":"line"%' AND u.finding NOT LIKE '%"reason":"early"%')
+		FROM entry e INDEXED BY entry_unresolved LEFT JOIN attempt a ON a.entry = e.id AND a.n = (SELECT max(n) FROM attempt WHERE entry = e.id)
+		WHERE e.outcome = 'unknown' AND e.outcome IN ('intended', 'unknown') ORDER BY e.id LIMIT ?`
+
 // Unknowns returns the entries of unknown outcome, those in doubt for longest
 // first.
 func (j *Journal) Unknowns(ctx context.Context) ([]UnknownEntry, error) {
-	rows, err := j.read.QueryContext(ctx, `SELECT e.id, coalesce(e.closed_at, 0), coalesce(a.n, 0), coalesce(a.at, 0), coalesce(a.next_at, 0), coalesce(a.finding, '{}'),
-		(SELECT count(*) FROM attempt u WHERE u.entry = e.id AND u.finding NOT LIKE '%"reason":"line"%' AND u.finding NOT LIKE '%"reason":"early"%')
-		FROM entry e LEFT JOIN attempt a ON a.entry = e.id AND a.n = (SELECT max(n) FROM attempt WHERE entry = e.id)
-		WHERE e.outcome = 'unknown' AND e.outcome IN ('intended', 'unknown') ORDER BY e.id LIMIT ?`, maxUnknowns)
+	rows, err := j.read.QueryContext(ctx, selectUnknowns, maxUnknowns)
 	if err != nil {
 		return nil, fmt.Errorf("doubts: %w", unavailable(err))
 	}
@@ -268,11 +270,13 @@ func (j *Journal) ByMsgID(ctx context.Context, msgid string) (Entry, error) {
 	return e, nil
 }
 
+const selectUndoing = `SELECT id FROM entry
+		WHERE undoes = ? AND outcome IN ('intended', 'unknown', 'done') AND outcome <> 'done'`
+
 // undoing returns the entry that is on its way or in doubt and takes another
 // back; ok is false where there is none.
 func (j *Journal) undoing(ctx context.Context, entry int64) (id int64, ok bool, err error) {
-	err = j.read.QueryRowContext(ctx, `SELECT id FROM entry
-		WHERE undoes = ? AND outcome IN ('intended', 'unknown', 'done') AND outcome <> 'done'`, entry).Scan(&id)
+	err = j.read.QueryRowContext(ctx, selectUndoing, entry).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}

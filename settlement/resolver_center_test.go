@@ -286,6 +286,31 @@ func TestResolveEveryMisfortune(t *testing.T) {
 	}
 }
 
+// A statement that names other message numbers is no evidence that ours is not
+// there: what looks like it is asked about by its number.
+func TestResolveByAForeignStatement(t *testing.T) {
+	for name, x := range map[string]struct {
+		order []string
+		want  settlement.Outcome
+	}{"5203 tells": {nil, settlement.Done}, "nothing else": {[]string{"3202"}, settlement.Unknown}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRescue(t, centersim.Config{}, func(r *rescue) { r.lookup.Order, r.patience.Attempts = x.order, 3 })
+			in := r.visit("OP1")
+			r.order("2207:drop-after", "3202:foreign-msgid@always")
+			if _, err := r.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
+				t.Fatal(err)
+			}
+			r.run("decided or given up", func() bool {
+				told := r.resolutions()
+				return len(told) > 0 && (told[len(told)-1].GivenUp() || told[len(told)-1].Outcome != settlement.Unknown)
+			})
+			if e := r.entry(1); e.Outcome != x.want {
+				t.Errorf("%v", e)
+			}
+		})
+	}
+}
+
 // The line comes and goes while the resolver asks.
 func TestResolveOverABadLine(t *testing.T) {
 	r := newRescue(t, centersim.Config{}, func(r *rescue) { r.patience.Attempts = 100 })

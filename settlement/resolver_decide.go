@@ -108,7 +108,11 @@ func (q *inquiry) settledBy(ctx context.Context) (infno string, original *Entry,
 
 // original asks of what a refund takes back whether it stands.
 func (q *inquiry) original(ctx context.Context, o Entry) (stands, gone bool) {
-	x, ok := q.settlement(ctx, o.SetlID, o.MdtrtID)
+	mdtrtID := o.MdtrtID
+	if mdtrtID == "" {
+		mdtrtID = q.entry.MdtrtID // a sale learns of its visit with its answer
+	}
+	x, ok := q.settlement(ctx, o.SetlID, mdtrtID)
 	if !ok || differs(x.info.SetlID, o.SetlID) || string(x.info.MedinsSetlID) != o.MsgID {
 		return false, false
 	}

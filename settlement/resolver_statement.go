@@ -228,12 +228,14 @@ func (j *Journal) statementRows(ctx context.Context, day, settled string) ([]Sta
 	return rows, nil
 }
 
+const selectAnswered = `SELECT msgid, answer FROM entry
+		WHERE id > (SELECT coalesce(max(id), 0) - 200 FROM entry) AND infno = ? AND outcome = 'done' AND answer IS NOT NULL ORDER BY id DESC LIMIT ?`
+
 // clearings are the kinds of clearing that the latest answers to such a
 // settlement show: what a region calls it, no table says.
 func (j *Journal) clearings(ctx context.Context, infno string) ([]string, error) {
 	const looked = 20
-	rows, err := j.read.QueryContext(ctx, `SELECT msgid, answer FROM entry
-		WHERE id > (SELECT coalesce(max(id), 0) - 200 FROM entry) AND infno = ? AND outcome = 'done' AND answer IS NOT NULL ORDER BY id DESC LIMIT ?`, infno, looked)
+	rows, err := j.read.QueryContext(ctx, selectAnswered, infno, looked)
 	if err != nil {
 		return nil, fmt.Errorf("kinds of clearing: %w", unavailable(err))
 	}
