@@ -296,7 +296,7 @@ func TestResolveByAForeignStatement(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRescue(t, centersim.Config{}, func(r *rescue) { r.lookup.Order, r.patience.Attempts = x.order, 3 })
 			in := r.visit("OP1")
-			r.order("2207:drop-after", "3202:foreign-msgid@always")
+			r.order("2207:drop-after", "9102:foreign-msgid@always")
 			if _, err := r.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
 				t.Fatal(err)
 			}
