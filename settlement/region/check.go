@@ -77,6 +77,13 @@ func (r *Region) check() *Error {
 		key, problem, _ := strings.Cut(err.Error(), ": ")
 		return wrong(key, "%s", problem)
 	}
+	if err := r.Offline.Check(national); err != nil {
+		key, problem, _ := strings.Cut(err.Error(), ": ")
+		return wrong(key, "%s", problem)
+	}
+	if r.Offline != nil && r.Offline.Path != "" && !isPath(r.Offline.Path) {
+		return wrong("offline.path", "a path beginning with / expected")
+	}
 	for dictionary, codes := range r.Dictionaries {
 		for code, text := range codes {
 			if dictionary == "" || code == "" || text == "" {

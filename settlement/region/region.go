@@ -74,6 +74,8 @@ type Region struct {
 	Lookup Lookup `toml:"lookup"`
 	// Cross is care outside the place of insurance.
 	Cross Cross `toml:"cross"`
+	// Offline is how the region is told of off-line debits of cards.
+	Offline *settlement.OfflineUpload `toml:"offline"`
 	// Amendments change what the national tables say of a field or node.
 	Amendments []Amendment `toml:"amendment"`
 }
@@ -288,6 +290,7 @@ func (r *Region) Catalogue() (*settlement.Catalogue, error) {
 			c.Define(dictionary, code, text)
 		}
 	}
+	r.Offline.Declare(c)
 	return c, nil
 }
 
@@ -348,6 +351,9 @@ func (r *Region) Apply(c *settlement.Config) error {
 		if c.Catalogue, err = r.Catalogue(); err != nil {
 			return err
 		}
+	}
+	if r.Offline != nil && r.Offline.Path != "" && c.Paths[r.Offline.Infno] == "" {
+		c.Paths[r.Offline.Infno] = r.Offline.Path
 	}
 	c.Regional = r.regional()
 	return nil
