@@ -26,6 +26,8 @@ type counter struct {
 	daemon *program
 	client *api.Client
 	cards  []*program // in vpcd's reader
+
+	unready bool // no card can be read at the start
 }
 
 // A setup is how a counter differs from the usual one.
@@ -34,6 +36,7 @@ type setup struct {
 	upstream func(*counter) string // the centre's address as the daemon is told it
 	config   hospital
 	before   func(*counter) // the daemon starts
+	unready  bool           // no card can be read when it has started
 }
 
 // newCounter starts them.
@@ -57,6 +60,7 @@ func newCounter(t testing.TB, s setup) *counter {
 	if s.before != nil {
 		s.before(c)
 	}
+	c.unready = s.unready
 	c.startDaemon()
 	return c
 }
@@ -78,7 +82,7 @@ func (c *counter) startDaemon() {
 	c.client, err = api.NewClient(c.daemon.where, c.file("state"))
 	c.must(err)
 	c.await(func(s terminal.State) bool {
-		return slices.ContainsFunc(s.Readers, func(r terminal.Reader) bool { return r.State == terminal.ReaderReady })
+		return c.unready || slices.ContainsFunc(s.Readers, func(r terminal.Reader) bool { return r.State == terminal.ReaderReady })
 	})
 }
 

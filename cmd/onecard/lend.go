@@ -7,7 +7,7 @@ import (
 
 // lendCmd lends this machine's readers to a desk.
 type lendCmd struct {
-	Config string `help:"Configuration file; its section lend counts." default:"/etc/onecard/onecard.toml" type:"path"`
+	Config string `help:"Configuration file; its section lend and its readers count." default:"/etc/onecard/onecard.toml" type:"path"`
 }
 
 // Run lends until it is told to stop.
@@ -16,7 +16,9 @@ func (c *lendCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return daemon.Lend(a.ctx, cfg.Lend, func(addr string) {
+	log := a.simulatorLog()
+	log.AddHook(terminal.MaskHook{})
+	return daemon.Lend(a.ctx, cfg, log, func(addr string) {
 		// Scripts read the first line and take its last word.
 		a.print("%s %s\n", a.say("正在出借读卡器，地址", "the readers of this machine are lent at"), addr)
 	})

@@ -2,9 +2,11 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,22 +19,24 @@ const (
 	maxTime  = time.Minute // for one operation, whatever the desk permits
 )
 
-// Lend serves the readers of a driver to whoever the listener lets in, until ctx
+// Lend serves the readers of drivers to whoever the listener lets in, until ctx
 // ends and everything it began has ended. The listener is closed. It must ask for
-// certificates.
-func Lend(ctx context.Context, listener net.Listener, driver reader.Driver) error {
+// certificates. Refused, where not nil, is told of who was not let in.
+func Lend(ctx context.Context, listener net.Listener, drivers []reader.Driver, refused func(from net.Addr, why error)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &lender{driver: driver, changed: make(chan struct{})}
+	s := &lender{drivers: drivers, refused: refused, now: make([]reader.Snapshot, len(drivers)), known: make([]bool, len(drivers)), changed: make(chan struct{})}
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
-	var watching error
-	work.Go(func() {
-		watching = driver.Watch(ctx, s.report)
-		cancel()
-	})
+	watching := make([]error, len(drivers))
+	for i, d := range drivers {
+		work.Go(func() {
+			watching[i] = d.Watch(ctx, func(now reader.Snapshot) { s.report(i, now) })
+			cancel()
+		})
+	}
 	turns := make(chan struct{}, maxConns)
 	for {
 		select {
@@ -44,7 +48,7 @@ func Lend(ctx context.Context, listener net.Listener, driver reader.Driver) erro
 			cancel()
 			work.Wait()
 			if errors.Is(err, net.ErrClosed) {
-				return watching
+				return errors.Join(watching...)
 			}
 			return fmt.Errorf("lend readers: %w", err)
 		}
@@ -59,25 +63,76 @@ func Lend(ctx context.Context, listener net.Listener, driver reader.Driver) erro
 
 // A lender is the lending side.
 type lender struct {
-	driver reader.Driver
+	drivers []reader.Driver
+	refused func(net.Addr, error)
 
 	mu      sync.Mutex
-	known   bool
-	now     reader.Snapshot
-	changed chan struct{} // closed and replaced with now
+	known   []bool            // the driver has told
+	now     []reader.Snapshot // by driver
+	changed chan struct{}     // closed and replaced with now
 }
 
-func (s *lender) report(now reader.Snapshot) {
+func (s *lender) report(driver int, now reader.Snapshot) {
+	now.Slots = slices.Clone(now.Slots)
+	for i := range now.Slots {
+		now.Slots[i].Unit = nil // motors are the board's
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known, s.now = true, now
+	s.known[driver], s.now[driver] = true, now
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// picture is what all drivers say; known is false until each has told once. It is down
+// where none has a service.
+func (s *lender) picture() (p picture, known bool, changed chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.Down = true
+	for _, now := range s.now {
+		p.Slots = append(p.Slots, now.Slots...)
+		p.Down = p.Down && now.Err != nil
+	}
+	return p, !slices.Contains(s.known, false), s.changed
+}
+
+// open connects to a card in a slot of whichever driver has it, and returns which
+// insertion that is: as the link knows it, otherwise as it was seen before.
+func (s *lender) open(ctx context.Context, slot string, sharing reader.Sharing) (link reader.Link, insertion uint64, err error) {
+	s.mu.Lock()
+	var driver reader.Driver
+	for i, now := range s.now {
+		at := slices.IndexFunc(now.Slots, func(s reader.SlotState) bool { return s.Slot == slot })
+		if driver == nil && at >= 0 {
+			driver, insertion = s.drivers[i], now.Slots[at].Insertion
+		}
+	}
+	s.mu.Unlock()
+	if driver == nil {
+		return nil, 0, reader.ErrNoReader
+	}
+	link, err = driver.Open(ctx, slot, sharing)
+	if l, ok := link.(reader.InsertionLink); ok && err == nil {
+		insertion = l.Insertion()
+	}
+	return link, insertion, err
 }
 
 // serve answers one connection.
 func (s *lender) serve(ctx context.Context, conn net.Conn) {
 	var first request
+	if c, ok := conn.(*tls.Conn); ok {
+		within, done := context.WithTimeout(ctx, dialTime)
+		err := c.HandshakeContext(within)
+		done()
+		if err != nil {
+			if s.refused != nil && ctx.Err() == nil {
+				s.refused(conn.RemoteAddr(), err)
+			}
+			return
+		}
+	}
 	if receive(conn, &first, dialTime) != nil {
 		return
 	}
@@ -94,11 +149,9 @@ func (s *lender) watch(ctx context.Context, conn net.Conn) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for {
-		s.mu.Lock()
-		known, now, changed := s.known, s.now, s.changed
-		s.mu.Unlock()
+		now, known, changed := s.picture()
 		if known {
-			if send(conn, answer{Picture: &picture{Down: now.Err != nil, Slots: now.Slots}}, dialTime) != nil {
+			if send(conn, answer{Picture: &now}, dialTime) != nil {
 				return
 			}
 		}
@@ -127,7 +180,7 @@ func (s *lender) card(ctx context.Context, conn net.Conn, r request) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	octx, done := limited(ctx, r)
-	link, err := s.driver.Open(octx, r.Slot, sharing)
+	link, insertion, err := s.open(octx, r.Slot, sharing)
 	done()
 	if err != nil {
 		_ = send(conn, failed(err), dialTime) // the desk notices by itself
@@ -142,12 +195,9 @@ func (s *lender) card(ctx context.Context, conn net.Conn, r request) {
 		}
 		_ = link.Close() // nobody is left to be told
 	}()
-	a := answer{ATR: link.ATR()}
+	a := answer{ATR: link.ATR(), Insertion: insertion}
 	if l, ok := link.(reader.T0Link); ok {
 		a.T0 = l.T0()
-	}
-	if l, ok := link.(reader.InsertionLink); ok {
-		a.Insertion = l.Insertion()
 	}
 	for {
 		if send(conn, a, dialTime) != nil {

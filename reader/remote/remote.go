@@ -87,6 +87,42 @@ type picture struct {
 	Slots []reader.SlotState `json:"slots"`
 }
 
+// The ways in which the other machine is not there. Both are [reader.ErrServiceDown],
+// too.
+var (
+	// ErrUnreachable: nothing answers at the address, or the line was lost.
+	ErrUnreachable = fault.New(fault.RemoteUnreachable, "the machine that lends the reader cannot be reached")
+	// ErrRefused: one side does not accept the certificate of the other.
+	ErrRefused = fault.New(fault.RemoteRefused, "the certificate of one side is not accepted")
+)
+
+// A lineError is why there is no line to the other machine.
+type lineError struct {
+	kind  error // ErrUnreachable, ErrRefused
+	cause error
+}
+
+func (e *lineError) Error() string {
+	return "remote readers: " + e.kind.Error() + ": " + e.cause.Error()
+}
+func (e *lineError) Unwrap() []error { return []error{e.kind, reader.ErrServiceDown, e.cause} }
+
+// FaultDetail says which side refuses what: addresses and names of certificates, no
+// person's.
+func (e *lineError) FaultDetail() string { return e.cause.Error() }
+
+// noLine makes the error of a line that could not be made or was lost. With TLS 1.3 a
+// certificate is refused after this side believes the line to stand: the alert comes
+// in place of the first answer.
+func noLine(err error) error {
+	var verification *tls.CertificateVerificationError
+	var op *net.OpError
+	if errors.As(err, &verification) || errors.As(err, &op) && op.Op == "remote error" {
+		return &lineError{ErrRefused, err}
+	}
+	return &lineError{ErrUnreachable, err}
+}
+
 // faults are the errors that cross the line, by code.
 var faults = func() map[fault.Code]error {
 	m := make(map[fault.Code]error)
@@ -199,7 +235,7 @@ func (d *Driver) dial(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: d.config}).DialContext(ctx, "tcp", d.address)
 	if err != nil {
-		return nil, fmt.Errorf("remote readers: %w: %w", reader.ErrServiceDown, err)
+		return nil, noLine(err)
 	}
 	return conn, nil
 }
@@ -240,14 +276,13 @@ func (d *Driver) watch(ctx context.Context, report func(reader.Snapshot)) error 
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	d.lines.Add(1)
-	lost := func(err error) error { return fmt.Errorf("remote readers: %w: %w", reader.ErrServiceDown, err) }
 	if err := send(conn, request{Op: opWatch}, dialTime); err != nil {
-		return lost(err)
+		return noLine(err)
 	}
 	for {
 		var a answer
 		if err := receive(conn, &a, patience); err != nil {
-			return lost(err)
+			return noLine(err)
 		}
 		switch p := a.Picture; {
 		case p == nil: // it lives
@@ -329,6 +364,8 @@ func (l *link) ask(ctx context.Context, r request) (answer, error) {
 		l.dead = ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		l.dead = fmt.Errorf("remote: %w: %w", reader.ErrStuck, err)
+	case r.Op == opOpen:
+		l.dead = noLine(err)
 	default:
 		l.dead = fmt.Errorf("remote: %w: the line was lost: %w", reader.ErrCardRemoved, err)
 	}

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"onecard/apdu"
+	"onecard/fault"
 	"onecard/reader"
 	"onecard/reader/remote"
 	"onecard/reader/virtual"
@@ -146,7 +147,7 @@ func newBed(t *testing.T) *bed {
 	var work sync.WaitGroup
 	listener := tls.NewListener(b.lines, a.side("kiosk", a))
 	work.Go(func() {
-		if err := remote.Lend(ctx, listener, b.lent); err != nil {
+		if err := remote.Lend(ctx, listener, []reader.Driver{b.lent}, nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -274,18 +275,28 @@ func TestStrangers(t *testing.T) {
 			check(t, err)
 			ctx, stop := context.WithCancel(t.Context())
 			var work sync.WaitGroup
+			refused := make(chan error, 1)
 			work.Go(func() {
-				if err := remote.Lend(ctx, tls.NewListener(tcp, sides[0]), virtual.New("far")); err != nil {
+				told := func(from net.Addr, why error) {
+					select {
+					case refused <- why:
+					default:
+					}
+				}
+				if err := remote.Lend(ctx, tls.NewListener(tcp, sides[0]), []reader.Driver{virtual.New("far")}, told); err != nil {
 					t.Error(err)
 				}
 			})
 			desk := remote.New(tcp.Addr().String(), sides[1])
-			if _, err := desk.Open(ctx, "far at "+tcp.Addr().String(), reader.Shared); !errors.Is(err, reader.ErrServiceDown) && !errors.Is(err, reader.ErrCardRemoved) {
+			if _, err := desk.Open(ctx, "far at "+tcp.Addr().String(), reader.Shared); !errors.Is(err, reader.ErrServiceDown) || !errors.Is(err, remote.ErrRefused) {
 				t.Errorf("open: %v", err)
+			}
+			if err := <-refused; err == nil {
+				t.Error("the lending side is not told")
 			}
 			watched := make(chan error, 1)
 			work.Go(func() { _ = desk.Watch(ctx, func(s reader.Snapshot) { watched <- s.Err; stop() }) })
-			if err := <-watched; !errors.Is(err, reader.ErrServiceDown) {
+			if err := <-watched; !errors.Is(err, reader.ErrServiceDown) || !errors.Is(err, remote.ErrRefused) || fault.Of(err).Code != fault.RemoteRefused {
 				t.Errorf("watch: %v", err)
 			}
 			stop()
