@@ -395,6 +395,8 @@ func (d *desk) serve(r *http.Request, in object) (int, any) {
 			totals[part] = yuan(sums[i])
 		}
 		return 200, object{"day": "2026-11-21", "entries": entries, "totals": totals}
+	case strings.HasPrefix(path, "journal/") && r.Method == http.MethodPost:
+		return d.resolve(path, in)
 	case strings.HasPrefix(path, "journal/"):
 		for _, e := range d.journal {
 			if fmt.Sprint(e["id"]) == strings.TrimPrefix(path, "journal/") {

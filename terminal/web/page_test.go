@@ -43,6 +43,7 @@ var pageTests = []struct {
 	{"hostile strings", playHostile},
 	{"huge lists", playHuge},
 	{"journal", playJournal},
+	{"ask again and resolve", playResolve},
 	{"print", playPrint},
 	{"accessible", playAccessible},
 	{"Tab goes round", playTab},

@@ -84,7 +84,7 @@ export function complain(area, fault) {
 
 // drawFaults shows the last failure of every area that has a place for it.
 export function drawFaults() {
-  for (const area of ["card", "visit", "journal"]) {
+  for (const area of ["card", "visit", "journal", "resolve"]) {
     let fault = faults.get(area) ?? null;
     if (area === "visit" && !fault && !visit()?.fault && visit()?.earlier && !["settled", "unknown"].includes(step())) {
       // Another settlement of this person is in doubt: to be seen before this one.

@@ -6,6 +6,7 @@ import { language, moment, say, t, known } from "./language.js";
 import { call, faultInto, isBusy, run } from "./commands.js";
 import { shown } from "./money.js";
 import { model } from "./model.js";
+import { drawResolve, startResolve } from "./resolve.js";
 
 const most = 200;
 const signs = { done: "✓", refused: "✕", unknown: "⚠", intended: "…" };
@@ -29,7 +30,15 @@ export function startJournal(draw) {
     if (button) openEntry(Number(button.dataset.entry));
   });
   $("entry-close").addEventListener("click", () => closeDialog("entry-dialog"));
-  $("entry-dialog").addEventListener("close", () => { entry = null; });
+  $("entry-dialog").addEventListener("close", () => {
+    entry = null;
+    drawResolve(null);
+  });
+  startResolve((after) => {
+    entry = after;
+    drawEntry();
+    load();
+  });
 }
 
 export async function openJournal() {
@@ -134,4 +143,5 @@ function drawEntry() {
     pair(t("visit.number"), entry.visit || "—"), pair(t("entry.transaction"), entry.transaction || "—"), pair(t("entry.msgid"), entry.msgid || "—"), pair(t("entry.mdtrt_id"), entry.mdtrt_id || "—"), pair(t("receipt.settlement"), say(entry.settlement_id) || "—"),
   ]);
   faultInto("entry-fault", entry.fault ?? null);
+  drawResolve(entry);
 }
