@@ -59,7 +59,8 @@ func TestCrashes(t *testing.T) {
 // A tally is what became of the settlements of a test.
 type tally struct {
 	runs, told, doubted, refused, cut int // before the crash
-	settled, unknown                  int // in the end
+	settled, refunded, unknown        int // in the end
+	refunds                           int // asked for
 }
 
 func (a *tally) add(b tally) {
@@ -69,13 +70,14 @@ func (a *tally) add(b tally) {
 	a.refused += b.refused
 	a.cut += b.cut
 	a.settled += b.settled
+	a.refunded += b.refunded
 	a.unknown += b.unknown
 }
 
 func (a *tally) String() string {
 	return fmt.Sprintf("%d kills: when onecardd died %d callers had their receipt, %d were told that it is in doubt, %d that it was refused, and %d nothing; "+
-		"in the end %d settlements stand in journal and ledger alike, 0 lost, 0 doubled, %d unknown",
-		a.runs, a.told, a.doubted, a.refused, a.cut, a.settled, a.unknown)
+		"in the end %d settlements and %d refunds of them are in journal and ledger alike, 0 lost, 0 doubled, %d unknown",
+		a.runs, a.told, a.doubted, a.refused, a.cut, a.settled, a.refunded, a.unknown)
 }
 
 // A ward is a hospital with several desks, whose daemon is killed.
@@ -85,13 +87,13 @@ type ward struct {
 	desks  []string // readers
 	orders []string // of the run
 
-	receipts map[string]string         // setl_id by visit, as callers were told
-	doubtful map[string]terminal.Visit // that a clerk has to click again
+	receipts map[errand]string // setl_id, as callers were told
+	pending  []errand          // that a clerk has to click again
 }
 
 func newWard(t *testing.T, desks int) *ward {
 	t.Helper()
-	w := &ward{receipts: make(map[string]string), doubtful: make(map[string]terminal.Visit)}
+	w := &ward{receipts: make(map[errand]string)}
 	w.counter = newCounter(t, setup{config: hospital{
 		"timeout": "5s", "match": "desk 1", "resolve": `intervals = ["200ms", "500ms"]; attempts = 100; settled_after = "500ms"`,
 	}, before: func(c *counter) {
@@ -117,33 +119,72 @@ var mishaps = []string{
 	"sloppy", "refuse=目录停用", "maintenance",
 }
 
-// run is one kill: visits up to the payer's consent over a good line, then they
-// settle all at once over a bad one, and onecardd dies; then it is started again.
+// An errand is a visit that a clerk settles, or, where it has an entry, takes
+// back.
+type errand struct {
+	visit  string
+	agreed terminal.Agreed
+	entry  int64
+}
+
+func (e errand) infno() string {
+	if e.entry != 0 {
+		return "2208"
+	}
+	return "2207"
+}
+
+// do returns the setl_id of the receipt.
+func (w *ward) do(ctx context.Context, e errand) (string, error) {
+	if e.entry != 0 {
+		refund, err := w.client.Refund(ctx, e.visit, terminal.RefundRequest{Entry: e.entry})
+		return refund.Settlement, err
+	}
+	settled, err := w.client.Settle(ctx, e.visit, e.agreed)
+	if err != nil {
+		return "", err
+	}
+	return settled.Receipt.SettlementID, nil
+}
+
+// run is one kill: visits up to the payer's consent over a good line, some of
+// them settled; then those settle and these are refunded all at once over a bad
+// one, and onecardd dies; then it is started again.
 func (w *ward) run() {
 	w.Helper()
 	w.runs++
-	visits := w.visits()
+	var errands []errand
+	for _, v := range w.visits() {
+		e := errand{visit: v.ID, agreed: agreedTo(v)}
+		if rand.IntN(3) == 0 {
+			settled, err := w.client.Settle(w.Context(), v.ID, agreedTo(v))
+			w.must(err)
+			e.entry = settled.Journal
+			w.refunds++
+		}
+		errands = append(errands, e)
+	}
 	w.orders = nil
-	for range rand.IntN(len(visits) + 1) {
-		w.orders = append(w.orders, "2207:"+mishaps[rand.IntN(len(mishaps))])
+	for _, e := range errands[:rand.IntN(len(errands)+1)] {
+		w.orders = append(w.orders, e.infno()+":"+mishaps[rand.IntN(len(mishaps))])
 	}
 	w.sim(map[string]any{"order": w.orders})
 	killAfter := time.Duration(rand.IntN(40_000)) * time.Microsecond
 
-	var settling sync.WaitGroup
-	said := make([]error, len(visits))
-	told := make([]terminal.Visit, len(visits))
-	for i, v := range visits {
-		settling.Go(func() { told[i], said[i] = w.client.Settle(context.Background(), v.ID, agreedTo(v)) })
+	var running sync.WaitGroup
+	said := make([]error, len(errands))
+	told := make([]string, len(errands))
+	for i, e := range errands {
+		running.Go(func() { told[i], said[i] = w.do(context.Background(), e) })
 	}
 	time.Sleep(killAfter) // a random moment: that is what is tested
 	w.must(w.daemon.kill())
-	settling.Wait()
-	for i, v := range visits {
+	running.Wait()
+	for i, e := range errands {
 		switch {
 		case said[i] == nil:
 			w.told++
-			w.receipts[v.ID] = told[i].Receipt.SettlementID
+			w.receipts[e] = told[i]
 		case errors.Is(said[i], api.ErrDaemon):
 			w.cut++
 		case fault.Of(said[i]).Code == fault.UpstreamRefused:
@@ -155,34 +196,43 @@ func (w *ward) run() {
 	w.sim(map[string]any{"clear": true, "release": true})
 	w.startDaemon()
 	w.agree()
-	for _, v := range visits {
-		w.doubtful[v.ID] = v
-	}
+	w.pending = append(w.pending, errands...)
 	w.clickAgain()
 	w.agree()
 }
 
-// clickAgain is a clerk who settles every visit that has no receipt yet, or has
-// not seen it again since the crash: what stands is shown, what is in doubt, or
-// being brought out of it, is refused, and what never left or never arrived is
-// settled.
+// clickAgain is a clerk who goes on with what has no receipt yet, or was not seen
+// again since the crash: what stands is shown, what is in doubt, or being brought
+// out of it, is refused, and what never left or never arrived is sent.
 func (w *ward) clickAgain() {
 	w.Helper()
-	for id, v := range w.doubtful {
-		again, err := w.client.Settle(w.Context(), id, agreedTo(v))
+	var left []errand
+	for _, e := range w.pending {
+		setlID, err := w.do(w.Context(), e)
 		switch {
 		case err == nil:
-			if earlier := w.receipts[id]; earlier != "" && earlier != again.Receipt.SettlementID {
-				w.Errorf("visit %s had receipt %s and has %s", id, earlier, again.Receipt.SettlementID)
+			if earlier := w.receipts[e]; earlier != "" && earlier != setlID {
+				w.Errorf("%s of visit %s had receipt %s and has %s", e.infno(), e.visit, earlier, setlID)
 			}
-			w.receipts[id] = again.Receipt.SettlementID
-			delete(w.doubtful, id)
+			w.receipts[e] = setlID
+			if e.entry != 0 {
+				// It could be settled anew; the desk is wanted for the next one.
+				_, err = w.client.SetAside(w.Context(), e.visit)
+			}
+			if err == nil {
+				continue
+			}
+			if fault.Of(err).Code != fault.VisitState {
+				w.Errorf("visit %s is not set aside: %v", e.visit, err)
+			}
 		case fault.Of(err).Code != fault.UnknownUnresolved && fault.Of(err).Code != fault.VisitState:
-			w.Errorf("visit %s, again: %v", id, err)
-		case w.receipts[id] != "":
-			w.Errorf("visit %s has a receipt and is in doubt: %v", id, err)
+			w.Errorf("%s of visit %s, again: %v", e.infno(), e.visit, err)
+		case w.receipts[e] != "":
+			w.Errorf("%s of visit %s has a receipt and is refused: %v", e.infno(), e.visit, err)
 		}
+		left = append(left, e)
 	}
+	w.pending = left
 }
 
 // visits are as many as there are desks, each up to the payer's consent.
@@ -200,7 +250,7 @@ func (w *ward) visits() []terminal.Visit {
 			return reader != ""
 		})
 		v, err := w.client.OpenVisit(w.Context(), terminal.VisitRequest{Reader: reader})
-		if fault.Of(err).Code == fault.VisitState {
+		for late := time.Now().Add(patience); fault.Of(err).Code == fault.VisitState && time.Now().Before(late); {
 			// The visit before it, of which nobody knew, turned out never to have
 			// arrived: it is settled first.
 			w.clickAgain()
@@ -271,7 +321,7 @@ func (w *ward) agree() {
 	for _, e := range w.entries() {
 		entries[e.MsgID] = e
 	}
-	w.tally.unknown, w.tally.settled = 0, 0
+	w.tally.unknown, w.tally.settled, w.tally.refunded = 0, 0, 0
 	booked := make(map[string]centersim.Settlement)
 	standing := make(map[string]int) // settlements by mdtrt_id
 	for _, s := range w.ledger() {
@@ -301,16 +351,20 @@ func (w *ward) agree() {
 		case "intended":
 			w.Errorf("entry %d is still on its way", e.ID)
 		case "done":
-			w.tally.settled++
+			if e.Transaction == "2208" {
+				w.tally.refunded++
+			} else {
+				w.tally.settled++
+			}
 			receipts[e.SettlementID] = true
 			if !found || s.SetlID != e.SettlementID || fen(s.Total) != e.Total || fen(s.Fund) != e.Fund || fen(s.Account) != e.Account || fen(s.Cash) != e.Cash {
 				w.Errorf("done in the journal: %+v; the centre has %+v", e, s)
 			}
 		}
 	}
-	for visit, setlID := range w.receipts {
+	for e, setlID := range w.receipts {
 		if !receipts[setlID] {
-			w.Errorf("lost: visit %s has receipt %s, which the journal has not", visit, setlID)
+			w.Errorf("lost: %s of visit %s has receipt %s, which the journal has not", e.infno(), e.visit, setlID)
 		}
 	}
 }
@@ -322,15 +376,17 @@ func fen(n int64) string { return settlement.Fen(n).Yuan() }
 func (w *ward) end() {
 	w.Helper()
 	w.await(func(s terminal.State) bool { return s.Unknown.Count == 0 })
-	for late := time.Now().Add(patience); len(w.doubtful) > 0 && time.Now().Before(late) && !w.Failed(); {
+	for late := time.Now().Add(patience); len(w.pending) > 0 && time.Now().Before(late) && !w.Failed(); {
 		w.clickAgain() // until the visits know what the journal knows
 	}
 	w.agree()
-	if w.unknown != 0 || len(w.doubtful) != 0 {
-		w.Errorf("%d are in doubt, and the page says that none is: %v", w.unknown, w.doubtful)
+	if w.unknown != 0 || len(w.pending) != 0 {
+		w.Errorf("%d are in doubt, and the page says that none is; %d errands are not done", w.unknown, len(w.pending))
 	}
-	if visits := w.runs * len(w.desks); w.settled != visits || len(w.receipts) != visits {
-		w.Errorf("%d visits, %d settlements, %d receipts", visits, w.settled, len(w.receipts))
+	// Every visit is settled, and every refund refunded, once.
+	visits := w.runs * len(w.desks)
+	if w.settled != visits || w.refunded != w.refunds || len(w.receipts) != visits {
+		w.Errorf("%d visits, %d of them taken back: %d settlements, %d refunds, %d receipts", visits, w.refunds, w.settled, w.refunded, len(w.receipts))
 	}
 	w.must(w.daemon.stop())
 	journal, err := settlement.OpenJournal(w.file("state/journal.db"), time.Now)
