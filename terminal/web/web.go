@@ -19,7 +19,7 @@
 //	counter.js   start, views, steps, focus, keys
 //	connection.js, commands.js   state in, commands out
 //	card.js, records.js, visit.js, fees.js, paste.js, trial.js, receipt.js,
-//	journal.js, health.js        one part of the screen each
+//	journal.js, resolve.js, health.js   one part of the screen each
 //	money.js, dom.js, language.js   exact amounts, elements, texts
 //	messages.zh.json, messages.en.json   every sentence of the page
 //	counter.css, print.css       the screen, the receipt on paper
