@@ -143,6 +143,8 @@ type Options struct {
 	Dir    string // state directory of an earlier bed
 	Answer time.Duration
 	Rights []string // of the operator; nil is all
+	// Now is the desk's clock; time.Now if nil.
+	Now func() time.Time
 	// Regional is how the region differs.
 	Regional settlement.Regional
 	// Resolve is how what is in doubt is found out about; without it nothing is
@@ -164,6 +166,9 @@ func New(t testing.TB, o Options) *Bed {
 	log := logrus.New()
 	log.SetOutput(b.Log)
 	log.SetLevel(logrus.DebugLevel)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	var err error
 	if o.Center.Ledger == "" {
 		o.Center.Ledger = filepath.Join(b.Dir, "center.jsonl")
@@ -203,7 +208,15 @@ func New(t testing.TB, o Options) *Bed {
 			t.Fatal(err)
 		}
 	}
-	if b.Journal, err = settlement.OpenJournal(filepath.Join(b.Dir, "journal.db"), time.Now); err != nil {
+	if b.Journal, err = settlement.OpenJournal(filepath.Join(b.Dir, "journal.db"), o.Now); err != nil {
+		t.Fatal(err)
+	}
+	ids, err := settlement.NewMsgIDs(b.Config.Institution.Code, b.Journal, o.Now, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := region.Load("one-endpoint")
+	if err != nil {
 		t.Fatal(err)
 	}
 	ids, err := settlement.NewMsgIDs(b.Config.Institution.Code, b.Journal, time.Now, 0, 0)
@@ -219,7 +232,7 @@ func New(t testing.TB, o Options) *Bed {
 		t.Fatal(err)
 	}
 	b.Upstream = upstream
-	store, err := planstore.Open(filepath.Join(b.Dir, "cards.db"), time.Now)
+	store, err := planstore.Open(filepath.Join(b.Dir, "cards.db"), o.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +240,7 @@ func New(t testing.TB, o Options) *Bed {
 	parts := terminal.Parts{
 		Plans: store.Plans(), Debits: store.Debits(), TerminalSequence: store.NextTerminalSequence,
 		Drivers: []reader.Driver{b.Reader}, Pad: b.Pad, Upstream: upstream, Journal: b.Journal,
-		Log: log, Now: time.Now, Version: "test",
+		Log: log, Now: o.Now, Version: "test",
 		Prices: []terminal.PriceItem{{Code: "XC08CAA086A001010190002", Name: "氨氯地平片", Price: "0.85"}},
 	}
 	if o.Wrap != nil {
