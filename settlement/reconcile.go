@@ -132,6 +132,11 @@ func (r *Reconciler) reconcile(ctx context.Context, period string, month bool) (
 	if err != nil {
 		return Report{}, fmt.Errorf("reconcile %s: %w", period, err)
 	}
+	earlier, err := r.journal.reports(ctx, `period = ?1 ORDER BY id`, period)
+	if err != nil {
+		return Report{}, fmt.Errorf("reconcile %s: %w", period, err)
+	}
+	report.remember(earlier)
 	report.Period, report.At = period, milli(r.now().UnixMilli())
 	report.State = report.state()
 	if report, err = r.journal.putReport(ctx, report); err != nil {

@@ -111,3 +111,40 @@ func (r Report) pair() {
 		}
 	}
 }
+
+// remember takes over what a person found out of a difference that is still
+// there as it was: nobody is asked the same again.
+func (r Report) remember(earlier []Report) {
+	type key struct {
+		kind          DifferenceKind
+		finding       Finding
+		setl, msgid   string
+		insutype, clr string
+		entry         int64
+		ours, theirs  RowAmounts
+	}
+	keyOf := func(d Difference) key {
+		k := key{kind: d.Kind, finding: d.Finding, setl: d.SetlID, msgid: d.MsgID, insutype: d.Insutype, clr: d.ClrType, entry: d.Entry}
+		if d.Ours != nil {
+			k.ours = *d.Ours
+		}
+		if d.Theirs != nil {
+			k.theirs = *d.Theirs
+		}
+		return k
+	}
+	noted := make(map[key]*Execution)
+	for _, old := range earlier {
+		for _, d := range old.Differences {
+			if d.State == StateDone && d.Executed != nil && d.Executed.Action == ActAsk {
+				noted[keyOf(d)] = d.Executed
+			}
+		}
+	}
+	for i := range r.Differences {
+		d := &r.Differences[i]
+		if x := noted[keyOf(*d)]; x != nil && d.State == StateOpen {
+			d.State, d.Executed = StateDone, x
+		}
+	}
+}

@@ -322,6 +322,12 @@ func TestReconcileDiffers(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	wants(t, execute(t, r, report, 1, settlement.ActAsk), settlement.HandledAll, "differs amounts ask")
+	// Compared again it is still known what a person found out.
+	report = reconcileDay(t, r, d.today())
+	wants(t, report, settlement.HandledAll, "differs amounts ask")
+	if x := report.Differences[0].Executed; x == nil || x.Reason == "" {
+		t.Errorf("%+v", report.Differences[0])
+	}
 }
 
 // TestReconcileMidnight: begun before midnight, booked after it: it is counted

@@ -47,7 +47,9 @@ type Config struct {
 	Lend        LendConfig        `toml:"lend"`
 	Journal     JournalConfig     `toml:"journal"`
 	Outbox      OutboxConfig      `toml:"outbox"`
+	Offline     OfflineConfig     `toml:"offline"`
 	Resolve     ResolveConfig     `toml:"resolve"`
+	Reconcile   ReconcileConfig   `toml:"reconcile"`
 }
 
 // A ReaderConfig names readers and says what they are for.
@@ -394,7 +396,13 @@ func (c *Config) check() error {
 	if err := c.Outbox.check(); err != nil {
 		return err
 	}
+	if err := c.checkOffline(); err != nil {
+		return err
+	}
 	if err := c.Resolve.check(); err != nil {
+		return err
+	}
+	if err := c.Reconcile.check(); err != nil {
 		return err
 	}
 	if err := c.Lend.check(); err != nil {

@@ -8,15 +8,16 @@ import (
 
 // The named conditions of a machine's health.
 const (
-	HealthReader     = "reader"
-	HealthHSM        = "hsm"
-	HealthPSAM       = "psam" // only where there is, or was, or should be one
-	HealthUpstream   = "upstream"
-	HealthJournal    = "journal"
-	HealthClock      = "clock"
-	HealthOutbox     = "outbox"     // only where there is, or was, a dead letter
-	HealthUnresolved = "unresolved" // only where a person had to decide a settlement of unknown outcome
-	HealthUnit       = "unit"       // only where there is a card unit
+	HealthReader         = "reader"
+	HealthHSM            = "hsm"
+	HealthPSAM           = "psam" // only where there is, or was, or should be one
+	HealthUpstream       = "upstream"
+	HealthJournal        = "journal"
+	HealthClock          = "clock"
+	HealthOutbox         = "outbox"         // only where there is, or was, a dead letter
+	HealthUnresolved     = "unresolved"     // only where a person had to decide a settlement of unknown outcome
+	HealthReconciliation = "reconciliation" // only where a day did not balance
+	HealthUnit           = "unit"           // only where there is a card unit
 )
 
 // health is the registry of conditions. A condition that was never set is not

@@ -55,6 +55,9 @@ type Parts struct {
 	Version     string
 	// Simulated is set where a simulator takes part by configuration.
 	Simulated bool
+	// Offline is how the region is told of off-line debits; without it there are
+	// none.
+	Offline *settlement.OfflineUpload
 }
 
 // A Service is one desk computer. Its methods may be called by any goroutine
@@ -70,6 +73,7 @@ type Service struct {
 	// resolver finds out about entries of unknown outcome; nil without journal or
 	// centre.
 	resolver *settlement.Resolver
+	books    *books
 
 	catalogue  *settlement.Catalogue // the words of codes
 	turnedAway atomic.Bool           // the gateway refused our credentials
@@ -85,7 +89,8 @@ type Service struct {
 	counted  counting
 	serving  bool // Run has not ended: it will wait for running
 
-	deadLetters int // of the outbox, as last counted
+	deadLetters int       // of the outbox, as last counted
+	contact     time.Time // when it was last kept that the centre had answered
 
 	running sync.WaitGroup
 
@@ -109,10 +114,15 @@ func New(cfg Config, parts Parts) *Service {
 	s.health = &health{conditions: make(map[string]Condition), now: parts.Now, changed: s.pub.changed}
 	s.visits = newVisits(s)
 	s.outbox = newOutbox(s)
+	if s.outbox.box != nil && parts.Debits != nil {
+		s.parts.Debits = offlineDebits{DebitJournal: parts.Debits, s: s}
+	}
 	s.resolver = newResolver(s)
+	s.books = newBooks(s)
 	s.health.recovered = func(name string) {
 		if name == HealthUpstream {
 			s.lineBack()
+			s.booksBack()
 		}
 	}
 	return s
@@ -171,6 +181,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	if s.outbox.post != nil {
 		wg.Go(func() { s.runOutbox(ctx) })
+	}
+	if s.books.reconciler != nil {
+		wg.Go(func() { s.runBooks(ctx) })
 	}
 	<-ctx.Done()
 	wg.Wait()
@@ -315,7 +328,7 @@ func (s *Service) State() State {
 		Seq: s.pub.sequence(), Time: s.parts.Now(), Version: s.parts.Version,
 		Simulated:   simulated,
 		Institution: s.institution(), Operator: s.operator(), Rights: s.granted(), Counter: s.defaults(),
-		Readers: []Reader{}, Visit: s.visits.current(), Journal: day, Unknown: s.unknownState(),
+		Readers: []Reader{}, Visit: s.visits.current(), Journal: day, Unknown: s.unknownState(), Books: s.reconcileState(),
 	}
 	for _, d := range desks {
 		if view, there := d.published(); there {

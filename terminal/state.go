@@ -25,19 +25,20 @@ type Fault struct {
 
 // A State is everything that a page shows, published on every change.
 type State struct {
-	Seq         uint64       `json:"seq"` // grows with every change
-	Time        time.Time    `json:"time"`
-	Version     string       `json:"version"`
-	Simulated   bool         `json:"simulated"` // test keys or simulators take part
-	Institution Institution  `json:"institution"`
-	Operator    Operator     `json:"operator"`
-	Rights      []string     `json:"rights"` // settle, refund, resolve, reconcile, unit: those granted
-	Counter     Defaults     `json:"counter"`
-	Health      []Condition  `json:"health"`
-	Readers     []Reader     `json:"readers"`
-	Visit       *Visit       `json:"visit"`
-	Journal     DayCount     `json:"journal"`
-	Unknown     UnknownState `json:"unknown"` // of any day
+	Seq         uint64         `json:"seq"` // grows with every change
+	Time        time.Time      `json:"time"`
+	Version     string         `json:"version"`
+	Simulated   bool           `json:"simulated"` // test keys or simulators take part
+	Institution Institution    `json:"institution"`
+	Operator    Operator       `json:"operator"`
+	Rights      []string       `json:"rights"` // settle, refund, resolve, reconcile, unit: those granted
+	Counter     Defaults       `json:"counter"`
+	Health      []Condition    `json:"health"`
+	Readers     []Reader       `json:"readers"`
+	Visit       *Visit         `json:"visit"`
+	Journal     DayCount       `json:"journal"`
+	Unknown     UnknownState   `json:"unknown"` // of any day
+	Books       ReconcileState `json:"books"`
 }
 
 // Defaults are what a visit has when nothing else is said.

@@ -46,27 +46,28 @@ type cli struct {
 	JSON     bool   `help:"Print JSON."`
 	Lang     string `help:"Language of texts: zh or en. Default: from the locale." enum:"zh,en,auto" default:"auto" env:"ONECARD_LANG"`
 
-	Read    readCmd    `cmd:"" help:"Read the card: its holder, or one file."`
-	Write   writeCmd   `cmd:"" help:"Change records of the card: planned, journalled, read back."`
-	PIN     pinCmd     `cmd:"" name:"pin" help:"Verify, change, reset or unblock the PIN, or ask for the tries left."`
-	Summary summaryCmd `cmd:"" help:"What a person wants to know of the own card, as JSON; after the PIN."`
-	Cert    certCmd    `cmd:"" help:"Keys, certificate and signatures of a 3.0 card."`
-	Account accountCmd `cmd:"" help:"Show the medical account on the card."`
-	Debit   debitCmd   `cmd:"" help:"Take an amount from the medical account on the card."`
-	Proof   proofCmd   `cmd:"" help:"Ask the card for the proof of its latest purchase."`
-	Readers readersCmd `cmd:"" help:"List the readers and what is in them."`
-	Unit    unitCmd    `cmd:"" help:"A motorised card unit: status, return, capture, dispense, emptied."`
-	Settle  settleCmd  `cmd:"" help:"Play a whole visit from a file: register, fee lines, trial, settle."`
-	Refund  refundCmd  `cmd:"" help:"Take a settlement back, all of it: by visit, or by the entry of the journal."`
-	Journal journalCmd `cmd:"" help:"The journal: list, show, resolve, export, verify, backup."`
-	APDU    apduCmd    `cmd:"" name:"apdu" help:"Send raw commands to the card."`
-	Call    callCmd    `cmd:"" help:"Send one transaction that books nothing, such as a look-up, to the insurance centre."`
-	Outbox  outboxCmd  `cmd:"" help:"What waits until the insurance centre takes it: list, show, add, retry, drop."`
-	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this machine."`
-	Lend    lendCmd    `cmd:"" help:"Lend this machine's readers to a desk on another one."`
-	Sim     simCmd     `cmd:"" help:"Run a simulator."`
-	Demo    demoCmd    `cmd:"" help:"Play a counter visit against simulators and keep serving."`
-	Bench   benchCmd   `cmd:"" help:"Measure how fast onecard is, and beside it what it is compared with."`
+	Read      readCmd      `cmd:"" help:"Read the card: its holder, or one file."`
+	Write     writeCmd     `cmd:"" help:"Change records of the card: planned, journalled, read back."`
+	PIN       pinCmd       `cmd:"" name:"pin" help:"Verify, change, reset or unblock the PIN, or ask for the tries left."`
+	Summary   summaryCmd   `cmd:"" help:"What a person wants to know of the own card, as JSON; after the PIN."`
+	Cert      certCmd      `cmd:"" help:"Keys, certificate and signatures of a 3.0 card."`
+	Account   accountCmd   `cmd:"" help:"Show the medical account on the card."`
+	Debit     debitCmd     `cmd:"" help:"Take an amount from the medical account on the card."`
+	Proof     proofCmd     `cmd:"" help:"Ask the card for the proof of its latest purchase."`
+	Readers   readersCmd   `cmd:"" help:"List the readers and what is in them."`
+	Unit      unitCmd      `cmd:"" help:"A motorised card unit: status, return, capture, dispense, emptied."`
+	Settle    settleCmd    `cmd:"" help:"Play a whole visit from a file: register, fee lines, trial, settle."`
+	Refund    refundCmd    `cmd:"" help:"Take a settlement back, all of it: by visit, or by the entry of the journal."`
+	Journal   journalCmd   `cmd:"" help:"The journal: list, show, resolve, export, verify, backup."`
+	Reconcile reconcileCmd `cmd:"" help:"Compare a day or month with the insurance centre's books, and deal with the differences."`
+	APDU      apduCmd      `cmd:"" name:"apdu" help:"Send raw commands to the card."`
+	Call      callCmd      `cmd:"" help:"Send one transaction that books nothing, such as a look-up, to the insurance centre."`
+	Outbox    outboxCmd    `cmd:"" help:"What waits until the insurance centre takes it: list, show, add, retry, drop."`
+	Doctor    doctorCmd    `cmd:"" help:"Say what is wrong with this machine."`
+	Lend      lendCmd      `cmd:"" help:"Lend this machine's readers to a desk on another one."`
+	Sim       simCmd       `cmd:"" help:"Run a simulator."`
+	Demo      demoCmd      `cmd:"" help:"Play a counter visit against simulators and keep serving."`
+	Bench     benchCmd     `cmd:"" help:"Measure how fast onecard is, and beside it what it is compared with."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }

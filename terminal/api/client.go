@@ -103,7 +103,8 @@ func (e *RemoteError) Left() (int, bool) {
 	return *e.Fault.TriesLeft, true
 }
 
-// do calls and decodes the answer into out, which may be nil or *json.RawMessage.
+// do calls and decodes the answer into out, which may be nil, *json.RawMessage, or
+// *[]byte for an answer that is no JSON.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -147,6 +148,10 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return &RemoteError{resp.StatusCode, *failure.Fault}
 	}
 	if out == nil || resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if content, ok := out.(*[]byte); ok {
+		*content = text
 		return nil
 	}
 	if err := json.Unmarshal(text, out); err != nil {

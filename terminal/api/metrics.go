@@ -30,7 +30,7 @@ func newMetrics(desk *terminal.Service) *metrics {
 			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60},
 		}, []string{"method", "route"}),
 	}
-	m.registry.MustRegister(m.calls, m.seconds, deskCollector{desk}, unknownCollector{desk},
+	m.registry.MustRegister(m.calls, m.seconds, deskCollector{desk}, unknownCollector{desk}, booksCollector{desk},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

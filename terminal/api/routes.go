@@ -277,7 +277,7 @@ func Routes() []Route {
 			serve: func(s *Server, w http.ResponseWriter, _ *http.Request) {
 				s.answer(w, http.StatusOK, OpenAPI(s.desk.State().Version))
 			}},
-	}, append(append(append(journalRoutes(), visitRoutes()...), outboxRoutes()...), unitRoutes()...)...)
+	}, append(append(append(journalRoutes(), visitRoutes()...), outboxRoutes()...), append(reconcileRoutes(), unitRoutes()...)...)...)
 }
 
 // newPIN serves a call that sets a PIN.
