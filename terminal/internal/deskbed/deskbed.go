@@ -215,14 +215,6 @@ func New(t testing.TB, o Options) *Bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := region.Load("one-endpoint")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids, err := settlement.NewMsgIDs(b.Config.Institution.Code, b.Journal, time.Now, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	upstream, err := settlement.NewClient(settlement.Config{
 		URL: b.Config.Upstream.URL, MsgIDs: ids, AnswerTimeout: o.Answer, Regional: o.Regional,
 		Institution: settlement.Institution{Code: b.Config.Institution.Code, Name: b.Config.Institution.Name, Area: b.Config.Institution.Area},
