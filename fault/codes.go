@@ -10,6 +10,7 @@ const (
 	ReaderFault           Code = "OC-1006" // Communication with the card reader failed.
 	RemoteUnreachable     Code = "OC-1007" // The machine that lends its card reader cannot be reached.
 	RemoteRefused         Code = "OC-1008" // The machine that lends its card reader and this one do not trust each other.
+	PortUnusable          Code = "OC-1009" // The serial port does not exist or may not be opened.
 	CardUnitFault         Code = "OC-1011" // The card unit has a failure.
 	CardJam               Code = "OC-1012" // A card is stuck in the card unit.
 	HopperEmpty           Code = "OC-1013" // The hopper of the card unit is empty.

@@ -38,6 +38,7 @@ func (s *Service) Doctor(ctx context.Context) []Check {
 	if s.watcher.Err() == nil {
 		checks = append(checks, s.doctorReaders(check)...)
 	}
+	checks = append(checks, s.doctorPorts(ctx, check)...)
 	switch {
 	case s.parts.KeysCheck == nil && s.keys() != nil: // a PSAM does without
 	case s.parts.KeysCheck == nil:

@@ -9,11 +9,15 @@ import (
 )
 
 type readersCmd struct {
-	Watch bool `help:"Go on and print every change until Ctrl-C; with --json a line each."`
+	Watch bool `help:"Go on and print every change until Ctrl-C; with --json a line each." xor:"what"`
+	Ports bool `help:"List this machine's serial ports instead, without opening one." xor:"what"`
 }
 
 // Run lists the readers that the daemon sees.
 func (c *readersCmd) Run(a *app) error {
+	if c.Ports {
+		return a.ports()
+	}
 	client, err := a.client()
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 	bugst "go.bug.st/serial"
 
 	"github.com/tarm/serial"
+
+	"onecard/fault"
 )
 
 // A Line is an open serial line, 8 data bits, no parity, one stop bit. One
@@ -143,6 +145,23 @@ func OpenerNamed(name string) (Opener, error) {
 		return OpenTarm, nil
 	}
 	return nil, fmt.Errorf("serial library %q: bugst or tarm", name)
+}
+
+// ErrPort: there is no such serial port, or this program's user may not open it.
+var ErrPort = fault.New(fault.PortUnusable, "the serial port cannot be used")
+
+// Usable reports why a port cannot be used, as far as that is known without opening
+// it; nil where nothing speaks against it. Errors wrap [ErrPort].
+func Usable(port string) error {
+	if filepath.Separator == '/' {
+		if _, err := os.Stat(port); err != nil {
+			return fmt.Errorf("%w: %w", ErrPort, err)
+		}
+	}
+	if err := permitted(port); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrPort, port, err)
+	}
+	return nil
 }
 
 // Ports returns the names of the machine's serial ports that have hardware behind
