@@ -125,6 +125,28 @@ type feesInput struct {
 type serialInput interface {
 	// serialAsText returns a copy with all of them written as texts.
 	serialAsText() any
+	// serials returns the node that has them, and all of them.
+	serials() (node string, list []SerialNo)
+}
+
+// checkSerials refuses what a region that wants numbers cannot be sent, by its
+// row: marshalling alone does not know it.
+func checkSerials(infno string, in serialInput) error {
+	node, list := in.serials()
+	for i, sn := range list {
+		if _, err := sn.MarshalJSON(); err != nil {
+			return &ValidationError{Infno: infno, Node: node, Row: i, Field: "feedetl_sn", Problem: WrongType}
+		}
+	}
+	return nil
+}
+
+func (in feesInput) serials() (string, []SerialNo) {
+	list := make([]SerialNo, len(in.FeeDetail))
+	for i, l := range in.FeeDetail {
+		list[i] = l.FeedetlSN
+	}
+	return "feedetail", list
 }
 
 func (in feesInput) serialAsText() any {

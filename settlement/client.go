@@ -189,8 +189,12 @@ func (c *Client) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 		SignNo: r.SignNo,
 	}
 	input := r.Input
-	if s, ok := input.(serialInput); ok && c.cfg.Regional.SerialText {
-		input = s.serialAsText()
+	if s, ok := input.(serialInput); ok {
+		if c.cfg.Regional.SerialText {
+			input = s.serialAsText()
+		} else if err := checkSerials(infno, s); err != nil {
+			return nil, &unsentError{fmt.Errorf("prepare %s: %w", infno, err)}
+		}
 	}
 	if a, ok := input.(areaInput); ok {
 		input = a.withAreas(e.InsuplcAdmdvs, e.MdtrtareaAdmvs)

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -235,6 +236,13 @@ func TestRegionalSerialNumbersAndAreas(t *testing.T) {
 		if before, err := json.Marshal(input); err != nil || !strings.Contains(string(before), `"feedetl_sn":12`) {
 			t.Errorf("%s: the caller's lines were changed: %s, %v", name, before, err)
 		}
+	}
+	plain := newClient(t, "http://192.0.2.1")
+	sale.DrugDetail = append(sale.DrugDetail, DrugDetail{FeedetlSN: SerialNo{Value: "yp570"}})
+	var invalid *ValidationError
+	if _, err := plain.Prepare(t.Context(), Request{Infno: "2102", InsuplcAdmdvs: "410100", Input: sale}); !errors.As(err, &invalid) ||
+		invalid.Error() != "2102 drugdetail[1] feedetl_sn: wrong type" || OutcomeOf(err) != NotSent {
+		t.Errorf("a text where the region wants numbers: %v", err)
 	}
 	in := aStaySettling().Input
 	p, err := client.Prepare(t.Context(), Request{Infno: "2304", InsuplcAdmdvs: "410100", Input: staySettleInput{in}})

@@ -53,6 +53,14 @@ func (in SaleInput) serialAsText() any {
 	return in
 }
 
+func (in SaleInput) serials() (string, []SerialNo) {
+	list := make([]SerialNo, len(in.DrugDetail))
+	for i, l := range in.DrugDetail {
+		list[i] = l.FeedetlSN
+	}
+	return "drugdetail", list
+}
+
 // readSale reads the output of 2101 and 2102 and checks its lines.
 func readSale(a Answer, in SaleInput) (Settlement, []FeeResult, error) {
 	out, err := readSettlement(a)

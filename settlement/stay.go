@@ -95,6 +95,14 @@ func (in stayFeesInput) serialAsText() any {
 	return in
 }
 
+func (in stayFeesInput) serials() (string, []SerialNo) {
+	list := make([]SerialNo, len(in.FeeDetail))
+	for i, l := range in.FeeDetail {
+		list[i] = l.FeedetlSN
+	}
+	return "feedetail", list
+}
+
 // CancelStayFees is 2302: it takes back lines that are not settled, or, with
 // AllUnsettled as the serial number of the only row, all of them. All of them
 // can be taken back repeatedly.
