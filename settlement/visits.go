@@ -1,11 +1,13 @@
 package settlement
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"onecard/fault"
@@ -97,24 +99,72 @@ func (v *Visits) Get(ctx context.Context, id string) (Visit, error) {
 }
 
 // List returns the visits in a state ("" for any), the latest changed first,
-// at most limit.
+// at most limit. They are found by an index, however many there are.
 func (v *Visits) List(ctx context.Context, state string, limit int) ([]Visit, error) {
-	rows, err := v.j.read.QueryContext(ctx, `SELECT id, state, version, opened_at, updated_at, body FROM visit
-		WHERE ?1 = '' OR state = ?1 ORDER BY updated_at DESC, id LIMIT ?2`, state, limit)
+	states := []string{state}
+	if state == "" {
+		var err error
+		if states, err = v.states(ctx); err != nil {
+			return nil, fmt.Errorf("list visits: %w", err)
+		}
+	}
+	var list []Visit
+	for _, one := range states {
+		some, err := v.latest(ctx, one, limit)
+		if err != nil {
+			return nil, fmt.Errorf("list visits: %w", err)
+		}
+		list = append(list, some...)
+	}
+	if len(states) > 1 {
+		slices.SortFunc(list, func(a, b Visit) int {
+			return cmp.Or(b.Updated.Compare(a.Updated), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	return list[:min(len(list), limit)], nil
+}
+
+// states returns the states in which there are visits, by a step in the index for
+// each.
+func (v *Visits) states(ctx context.Context) (list []string, err error) {
+	rows, err := v.j.read.QueryContext(ctx, `WITH RECURSIVE has(state) AS (
+			SELECT min(state) FROM visit
+			UNION ALL SELECT (SELECT min(v.state) FROM visit v WHERE v.state > has.state) FROM has WHERE has.state IS NOT NULL)
+		SELECT state FROM has WHERE state IS NOT NULL`)
 	if err != nil {
-		return nil, fmt.Errorf("list visits: %w", unavailable(err))
+		return nil, unavailable(err)
 	}
 	defer rows.Close()
-	var list []Visit
+	for rows.Next() {
+		var state string
+		if err := rows.Scan(&state); err != nil {
+			return nil, unavailable(err)
+		}
+		list = append(list, state)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, unavailable(err)
+	}
+	return list, nil
+}
+
+// latest returns the visits in one state, the latest changed first.
+func (v *Visits) latest(ctx context.Context, state string, limit int) (list []Visit, err error) {
+	rows, err := v.j.read.QueryContext(ctx, `SELECT id, state, version, opened_at, updated_at, body FROM visit
+		WHERE state = ?1 ORDER BY updated_at DESC, id LIMIT ?2`, state, limit)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	defer rows.Close()
 	for rows.Next() {
 		visit, err := v.scan(rows)
 		if err != nil {
-			return nil, fmt.Errorf("list visits: %w", err)
+			return nil, err
 		}
 		list = append(list, visit)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list visits: %w", unavailable(err))
+		return nil, unavailable(err)
 	}
 	return list, nil
 }

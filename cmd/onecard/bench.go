@@ -20,7 +20,8 @@ type benchCmd struct {
 	Virtual bool   `help:"Without pcscd: what needs it is skipped (the default)." xor:"reader"`
 	Because string `help:"Why there is no pcscd, for the report."`
 	Quick   bool   `help:"A few runs only: whether it works, not how fast it is."`
-	Only    string `help:"One part only." enum:"card,records,keys,journal,serial,settlement,terminals,daemon,all" default:"all"`
+	Rows    int    `help:"Settlements in the long journal; 10000000 needs some 40 GB and a quarter of an hour." default:"1000000"`
+	Only    string `help:"One part only." enum:"card,records,keys,journal,serial,settlement,terminals,rows,daemon,all" default:"all"`
 }
 
 // Run measures onecard against what is compared with, in the same run and in
@@ -28,7 +29,7 @@ type benchCmd struct {
 func (c *benchCmd) Run(a *app) error {
 	b := &bench{
 		demo:  &demo{app: a, cmd: &demoCmd{PCSC: c.PCSC, Image: "3.0", Listen: "127.0.0.1:0"}},
-		quick: c.Quick, only: c.Only, because: cmp.Or(c.Because, "not asked for; make bench does where it is possible"),
+		quick: c.Quick, rows: c.Rows, only: c.Only, because: cmp.Or(c.Because, "not asked for; make bench does where it is possible"),
 	}
 	return errors.Join(b.measure(), b.end())
 }
@@ -38,6 +39,7 @@ func (c *benchCmd) Run(a *app) error {
 type bench struct {
 	*demo
 	quick   bool
+	rows    int
 	only    string
 	because string
 	center  string
@@ -65,7 +67,7 @@ func (b *bench) measure() error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"card", b.identity}, {"records", b.records}, {"keys", b.keyHolder}, {"journal", b.journalAppends}, {"serial", b.serialLine}, {"settlement", b.settlements}, {"terminals", b.atOnce}, {"daemon", b.starts},
+		{"card", b.identity}, {"records", b.records}, {"keys", b.keyHolder}, {"journal", b.journalAppends}, {"serial", b.serialLine}, {"settlement", b.settlements}, {"terminals", b.atOnce}, {"rows", b.longJournal}, {"daemon", b.starts},
 	} {
 		if b.only != "all" && b.only != part.name {
 			continue
