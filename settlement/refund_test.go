@@ -1,12 +1,16 @@
 package settlement
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -328,6 +332,111 @@ func TestVariantsInTheJournal(t *testing.T) {
 		if got, ok := RefundInfno(infno); got != want || ok != (want != "") {
 			t.Errorf("refund of %s: %s", infno, got)
 		}
+	}
+}
+
+// The disk fails between sending a refund and its answer: taken back upstream,
+// but nobody is told so before it is written down, and then both entries say it.
+func TestRefundCannotConclude(t *testing.T) {
+	j := openJournal(t, filepath.Join(t.TempDir(), "journal.db"))
+	fails := false
+	s := NewSettler(newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if fails {
+			if _, err := j.write.Exec(`PRAGMA query_only = 1`); err != nil {
+				t.Error(err)
+			}
+		}
+		takesBack(nil, nil)(w, r)
+	}).URL), j)
+	receipt, err := s.Settle(t.Context(), aSettling())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails = true
+	refund, err := s.Refund(t.Context(), Refunding{Entry: receipt.EntryID})
+	if fault.Of(err).Code != fault.OutcomeUnwritten || OutcomeOf(err) != Unknown || refund.SetlID != "" {
+		t.Errorf("%v, %v", refund, err)
+	}
+	if _, err := j.write.Exec(`PRAGMA query_only = 0`); err != nil {
+		t.Fatal(err)
+	}
+	other := anEntry("V2")
+	other.MdtrtID = "M2"
+	intend(t, j, other) // any later write carries the conclusion along
+	if e, err := j.Get(t.Context(), receipt.EntryID); err != nil || e.ReversedBy != 2 || outcome(t, j, 2) != Done {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// A page that is closed while its refund is on its way changes nothing.
+func TestRefundIsNotCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	refunds := false
+	j := newJournal(t)
+	s := NewSettler(newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if refunds {
+			cancel()
+		}
+		takesBack(nil, nil)(w, r)
+	}).URL), j)
+	receipt, err := s.Settle(t.Context(), aSettling())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refunds = true
+	if _, err := s.Refund(ctx, Refunding{Entry: receipt.EntryID}); err != nil {
+		t.Error(err)
+	}
+	if o := outcome(t, j, 2); o != Done {
+		t.Errorf("%s", o)
+	}
+}
+
+// Windows that take back, settle and reverse at once: the settlement is taken
+// back once, and nothing is settled before that is known.
+func TestRefundOnceFromManyWindows(t *testing.T) {
+	var refunds, settlements atomic.Int64
+	j := newJournal(t)
+	s := NewSettler(newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(string(body), `"infno":"2208"`) {
+			refunds.Add(1)
+		} else {
+			settlements.Add(1)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		takesBack(nil, nil)(w, r)
+	}).URL), j)
+	receipt, err := s.Settle(t.Context(), aSettling())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var done, again atomic.Int64
+	for i := range 24 {
+		wg.Go(func() {
+			var err error
+			switch i % 3 {
+			case 0, 1:
+				if _, err = s.Refund(context.Background(), Refunding{Entry: receipt.EntryID}); err == nil {
+					done.Add(1)
+				}
+			case 2:
+				if _, err = s.Settle(context.Background(), aSettling()); err == nil {
+					again.Add(1)
+				}
+			}
+			if err != nil && OutcomeOf(err) != NotSent {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if refunds.Load() != 1 || done.Load() != 1 || settlements.Load() != 1+again.Load() || again.Load() > 1 {
+		t.Errorf("%d refunds sent, %d done; %d settlements sent, %d more done", refunds.Load(), done.Load(), settlements.Load(), again.Load())
 	}
 }
 
