@@ -147,6 +147,7 @@ type simCenterCmd struct {
 	Tokens   string   `help:"With x-tif, csb, hmac-sm3: file of callers, one name = secret a line, mode 0600." type:"path"`
 	Keys     string   `help:"With sm2-cainfo, sm4-body, mobile: file of keys (docs/centersim.md), mode 0600." type:"path"`
 	Ledger   string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
+	Database string   `help:"The ledger in PostgreSQL in place of a file: postgres://USER@HOST:PORT/DATABASE without a password, or a file with mode 0600 that holds such a URL, a password too." placeholder:"URL"`
 	Data     string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
 	Repeat   string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
 	Area     []string `help:"A place of insurance that this centre answers for, 2, 4 or 6 digits; may be repeated. Without it: all." placeholder:"DIGITS"`
@@ -167,8 +168,11 @@ func (c *simCenterCmd) Validate() error {
 			return err
 		}
 	}
-	if c.Export != "" && c.Ledger == "" {
-		return errors.New("--export needs --ledger")
+	switch {
+	case c.Ledger != "" && c.Database != "":
+		return errors.New("--ledger and --database: the ledger is in one of them")
+	case c.Export != "" && c.Ledger == "" && c.Database == "":
+		return errors.New("--export needs --ledger or --database")
 	}
 	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !loopback(host) {
 		return errors.New("--listen is a loopback address, host:port")
@@ -234,7 +238,7 @@ func (c *simCenterCmd) Run(a *app) error {
 	}
 	log := a.simulatorLog()
 	config := centersim.Config{
-		Style: c.Style, Ledger: c.Ledger, Repeat: centersim.Repeat(c.Repeat),
+		Style: c.Style, Ledger: c.Ledger, Database: c.Database, Repeat: centersim.Repeat(c.Repeat),
 		Areas: c.Area, Lookups: centersim.Lookups(c.Lookups), Reversal: centersim.Reversal(c.Reversal),
 		Logf: func(format string, args ...any) { log.Infof(format, args...) },
 	}

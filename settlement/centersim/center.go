@@ -71,6 +71,10 @@ type Config struct {
 	// Ledger is the ledger's file; it is made with mode 0600. Empty: what is
 	// booked is forgotten at the end.
 	Ledger string
+	// Database keeps the ledger in PostgreSQL in place of a file: a URL
+	// postgres://USER@HOST:PORT/DATABASE without a password, or a file with mode
+	// 0600 that holds one, a password too.
+	Database string
 	// Data may hold people.json, catalogue.json and policy.json in place of the
 	// embedded ones; os.DirFS makes one of a directory.
 	Data fs.FS
@@ -136,7 +140,7 @@ func New(config Config) (*Center, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	t, err := parseTable(fieldsTable)
+	t, err := parseTable(fieldsTable + offlineFields)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +185,10 @@ func New(config Config) (*Center, error) {
 
 // store opens what the ledger is kept in, nil for nothing.
 func (c *Config) store() (store, error) {
-	if c.Ledger == "" {
+	switch {
+	case c.Database != "":
+		return openPostgres(c.Database)
+	case c.Ledger == "":
 		return nil, nil
 	}
 	return openFile(c.Ledger)
@@ -220,6 +227,9 @@ func (c *Config) defaults() error {
 	}
 	if err := c.checkRoutes(); err != nil {
 		return err
+	}
+	if c.Database != "" && c.Ledger != "" {
+		return fmt.Errorf("%w: a ledger is in a file or in a database", ErrConfig)
 	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = DefaultMaxBody

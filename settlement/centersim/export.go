@@ -181,6 +181,9 @@ func Export(config Config, format Format, w io.Writer) error {
 
 // reader opens the ledger to read it only.
 func (c *Config) reader() (store, error) {
+	if c.Database != "" {
+		return readPostgres(c.Database)
+	}
 	if c.Ledger == "" {
 		return nil, fmt.Errorf("%w: an export needs a ledger", ErrConfig)
 	}

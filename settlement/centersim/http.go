@@ -186,7 +186,7 @@ func (c *Center) admits(r *request) error {
 }
 
 func (c *Center) decide(r *request) (any, error) {
-	if err := c.ledger.ready(); errors.Is(err, errAway) {
+	if err := c.ledger.ready(); errors.Is(err, ErrDatabase) {
 		c.config.Logf("%v", err)
 		return nil, refuse("系统故障：账本数据库暂不可用，未记账")
 	}

@@ -45,10 +45,11 @@ var noPrev = strings.Repeat("0", sha256.Size*2)
 // ErrLedger is wrapped by every error of a ledger that cannot be trusted.
 var ErrLedger = errors.New("the ledger cannot be used")
 
-// errAway is wrapped by a failure that may pass: the lines that were handed over
-// are kept and written as soon as that is possible. After any other failure to
-// flush nobody knows what the disk holds.
-var errAway = errors.New("the ledger's database cannot be reached")
+// ErrDatabase is wrapped by the errors of a ledger's database that is away. While
+// a centre runs that may pass: the lines that were handed over are kept and
+// written as soon as that is possible. After any other failure to flush nobody
+// knows what the disk holds.
+var ErrDatabase = errors.New("the ledger's database cannot be reached")
 
 // errHalf is wrapped by a failed write that left a part of a line behind.
 var errHalf = errors.New("half a line was written")
@@ -63,7 +64,7 @@ type store interface {
 	// nothing was written, or the error wraps errHalf.
 	write(line ledgerLine) error
 	// flush returns when every line written before the call is on the disk; it
-	// has one caller at a time. An error wraps errAway or is the end.
+	// has one caller at a time. An error wraps ErrDatabase or is the end.
 	flush() error
 	// ready says why a booking would not be kept now, nil if it would.
 	ready() error
@@ -205,7 +206,7 @@ func (l *ledger) sync(seq int64) error {
 	}
 	upTo := l.written.Load()
 	if err := l.store.flush(); err != nil {
-		if errors.Is(err, errAway) {
+		if errors.Is(err, ErrDatabase) {
 			return fmt.Errorf("ledger: %w", err)
 		}
 		l.fail(err)
@@ -224,7 +225,10 @@ func (l *ledger) ready() error {
 	if err := l.failure(); err != nil {
 		return err
 	}
-	return l.store.ready()
+	if l.store.ready() == nil {
+		return nil
+	}
+	return l.sync(l.written.Load())
 }
 
 func (l *ledger) fail(err error) {

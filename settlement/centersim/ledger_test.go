@@ -244,8 +244,11 @@ func TestFlushFails(t *testing.T) {
 
 // TestOneBatchIsSettledOnce lets many desks settle the same batches at once.
 func TestOneBatchIsSettledOnce(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "l")
-	c, err := New(Config{Ledger: name, Now: noon().now})
+	settlesOnce(t, Config{Ledger: filepath.Join(t.TempDir(), "l"), Now: noon().now})
+}
+
+func settlesOnce(t *testing.T, config Config) {
+	c, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +294,7 @@ func TestOneBatchIsSettledOnce(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := start(t, Config{Ledger: name})
+	again := start(t, config)
 	if !bytes.Equal(encode(again.Settlements()), encode(was)) {
 		t.Error("the replayed settlements differ")
 	}

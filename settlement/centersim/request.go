@@ -330,6 +330,8 @@ func (f field) problem(value any) string {
 	case f.kind == "bytes": // either form; fileBytes reads it
 	case !isText:
 		return "应为文本"
+	case strings.ContainsRune(text, 0):
+		return "含无效字符" // no database keeps it as text
 	case f.kind == "datetime":
 		if _, err := parseTime(text); err != nil {
 			return "应为yyyy-MM-dd HH:mm:ss格式的有效时间"

@@ -258,6 +258,9 @@ func readExtras(d record) (map[string]string, error) {
 		if key != strings.ToUpper(key) || (v == "" && value != "") {
 			return nil, bad
 		}
+		if strings.ContainsRune(key+v, 0) {
+			return nil, bad
+		}
 		if want, known := extraValues[key]; known && v != "" && (len(v) != 1 || !strings.Contains(want, v)) {
 			return nil, refuse("字段扩展exp_content的%s不是有效值", key)
 		}

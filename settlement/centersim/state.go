@@ -37,6 +37,7 @@ type event struct {
 
 	Declaration    *declaration    `json:"filing,omitempty"` // 2501, 2503, 2505, 2507
 	DeclarationEnd *declarationEnd `json:"filing_cancel,omitempty"`
+	Debit          *CardDebit      `json:"card_debit,omitempty"`   // see offline.go
 	Taken          *taken          `json:"upload_taken,omitempty"` // of a transaction of uploads.go
 	Claim          *claim          `json:"claim,omitempty"`        // 3203
 	ClaimEnd       *claimEnd       `json:"claim_cancel,omitempty"` // 3204
@@ -177,6 +178,8 @@ type state struct {
 	declarations map[string]*declaration   // trt_dcla_detl_sn
 	declared     map[string][]*declaration // psn_no
 	lists        map[string]string         // setl_id to setl_list_id
+	debits       map[[2]string]*CardDebit  // card and sequence; see offline.go
+	debitOrder   []*CardDebit              // as they came
 	claims       map[string]*claim         // clr_appy_evt_id
 }
 
@@ -186,7 +189,7 @@ func newState(r *rules) *state {
 		visits: map[string]*visit{}, byOtp: map[[2]string]*visit{},
 		accountUsed: map[accountKey]fen{}, used: map[yearKey]used{},
 		bySetl: map[string]*settlement{}, refunds: map[string]*settlement{}, files: map[string]*file{}, voided: map[[2]string]bool{},
-		declarations: map[string]*declaration{}, declared: map[string][]*declaration{}, lists: map[string]string{}, claims: map[string]*claim{},
+		declarations: map[string]*declaration{}, declared: map[string][]*declaration{}, lists: map[string]string{}, debits: map[[2]string]*CardDebit{}, claims: map[string]*claim{},
 	}
 }
 
@@ -266,6 +269,10 @@ func (s *state) apply(e *event) error {
 		s.voided[[2]string{e.Institution, e.Void.MsgID}] = true
 	case e.Declaration != nil, e.DeclarationEnd != nil:
 		if err := s.applyDeclaration(e); err != nil {
+			return err
+		}
+	case e.Debit != nil:
+		if err := s.applyDebit(e.Debit); err != nil {
 			return err
 		}
 	case e.Taken != nil:

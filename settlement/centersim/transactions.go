@@ -53,7 +53,7 @@ var variants = map[string]string{"2203A": "2203", "2206A": "2206", "2207A": "220
 // others are transactions that have no path of their own here, besides uploads.
 var others = []string{
 	"2501", "2502", "2503", "2504", "2505", "2506", "2507", "3203", "3204",
-	"5202", "5205", "5206", "5301", "5302", "5303", "5304",
+	"5202", "5205", "5206", "5301", "5302", "5303", "5304", offlineInfno,
 }
 
 // served tells whether the centre answers a transaction.
@@ -192,6 +192,13 @@ func (c *Center) transact(r *request, now time.Time) (*event, any, error) {
 	}
 	if uploads[r.infno] {
 		return e, nil, c.takeUpload(r, e)
+	}
+	if r.infno == offlineInfno {
+		old, err := c.cardDebit(r, e)
+		if err != nil || old == nil {
+			return e, nil, err
+		}
+		return nil, old, nil
 	}
 	return nil, nil, refuse("交易编号[%s]不存在或未开通", r.infno)
 }
