@@ -67,6 +67,8 @@ type Journal struct {
 
 	marked sync.Mutex
 	mark   *headMark
+
+	claimed claims
 }
 
 // An Entry is one transaction that books.

@@ -63,6 +63,7 @@ func opposed(msgid string) SetlInfo {
 // takesBack books everything and takes everything back; change spoils the
 // answer to a refund.
 func takesBack(infnos *[]string, change func(*SetlInfo)) http.HandlerFunc {
+	round := "" // no number is given twice
 	return func(w http.ResponseWriter, r *http.Request) {
 		var e Envelope
 		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
@@ -78,6 +79,10 @@ func takesBack(infnos *[]string, change func(*SetlInfo)) http.HandlerFunc {
 			if change != nil {
 				change(&info)
 			}
+		}
+		info.SetlID += Text(round)
+		if info.MedfeeSumamt.Fen < 0 {
+			round += "'"
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"infcode": 0, "inf_refmsgid": "R1", "output": Settlement{SetlInfo: Node[SetlInfo]{info, true}}})
 	}
@@ -107,7 +112,7 @@ func TestRefundOfEveryKind(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if refund.Amounts != (Amounts{-10000, -6000, -2500, -1500}) || refund.SetlID != "S2" || refund.MdtrtID != "M1" {
+				if refund.Amounts != (Amounts{-10000, -6000, -2500, -1500}) || !strings.HasPrefix(refund.SetlID, "S2") || refund.MdtrtID != "M1" {
 					t.Errorf("%+v", refund)
 				}
 				e, err := j.Get(t.Context(), refund.EntryID)

@@ -75,6 +75,9 @@ func (s *Settler) book(ctx context.Context, b booking) (booked, error) {
 	if err == nil {
 		is, err = b.accept(answer, p.MsgID)
 	}
+	if err == nil {
+		err = s.journal.claim(ctx, is.setlID, p.MsgID)
+	}
 	c := Conclusion{Outcome: Done, SetlID: is.setlID, Answer: answer.Raw}
 	if err != nil {
 		c = doubt(err, c)

@@ -14,9 +14,9 @@ import (
 	"onecard/terminal/internal/deskbed"
 )
 
-// people are the centre's own with the filings of 张三, who is insured in another
-// province, as given.
-func people(t *testing.T, filings string) fs.FS {
+// person is the centre's own data with 张三, who is insured in another province,
+// changed.
+func person(t *testing.T, change func(map[string]any)) fs.FS {
 	t.Helper()
 	text, err := os.ReadFile("../settlement/centersim/data/people.json")
 	if err != nil {
@@ -29,17 +29,26 @@ func people(t *testing.T, filings string) fs.FS {
 	found := false
 	for _, p := range doc["people"].([]any) {
 		if who := p.(map[string]any); who["psn_name"] == "张三" {
-			var list any
-			if err := json.Unmarshal([]byte(filings), &list); err != nil {
-				t.Fatal(err)
-			}
-			who["filings"], found = list, true
+			change(who)
+			found = true
 		}
 	}
 	if text, err = json.Marshal(doc); err != nil || !found {
 		t.Fatal(found, err)
 	}
 	return fstest.MapFS{"people.json": {Data: text}}
+}
+
+// people are the centre's with the filings of 张三 as given.
+func people(t *testing.T, filings string) fs.FS {
+	t.Helper()
+	return person(t, func(p map[string]any) {
+		var list any
+		if err := json.Unmarshal([]byte(filings), &list); err != nil {
+			t.Fatal(err)
+		}
+		p["filings"] = list
+	})
 }
 
 // The card of another province's person is settled with as any other, by the
