@@ -20,6 +20,24 @@
 //	trial, err := client.Trial(ctx, ...)       // 2206: what the payer sees
 //	receipt, err := settlement.NewSettler(client, journal).Settle(ctx, ...) // 2207
 //
+// A stay is [Client.Admit], [Client.UploadStayFees] day by day,
+// [Client.Discharge], [Client.StayTrial] and [Settler.SettleStay]; a sale
+// [Client.SaleTrial] and [Settler.Sell]. [Settler.Refund] takes back the whole of
+// any of them; for a part of it, the lines that stay are settled anew.
+//
+// # Life cycles
+//
+// [MachineOf] has the life cycle of each kind of care as one table: which step
+// may follow which state, what is stored before its request leaves, where each
+// outcome leads, and the way out of every state in which an answer may have
+// been lost. Nothing else in onecard decides what may follow what.
+//
+// # Care elsewhere
+//
+// [Client.Cover] compares place of care and place of insurance before anything
+// is registered, looks filings up and checks their days; [Client.ExpContent]
+// writes exp_content. What differs by region is [CrossRules].
+//
 // # Before anything leaves
 //
 // Every request is checked against the embedded tables ([Catalogue]): a
@@ -42,8 +60,9 @@
 //
 // [Settler] writes the intention to the [Journal] before it sends and the
 // outcome before it returns. The outcomes are done, refused and unknown.
-// Unknown is never sent again: the visit is closed to settling until somebody
-// has looked the settlement up and decided the entry with [Journal.Conclude].
+// Unknown is never sent again: the visit is closed to settling until the
+// [Resolver] has found out what upstream has, a late answer has come
+// ([Client.TakeLate]), or a person has decided the entry ([Journal.Decide]).
 // An entry that a crash left intended is unknown at the next start.
 //
 // # Money
