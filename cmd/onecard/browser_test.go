@@ -27,6 +27,7 @@ func TestBrowser(t *testing.T) {
 		{"reloaded at every step", (*clerk).playReload},
 		{"unknown outcome", (*clerk).playUnknown},
 		{"the daemon is killed while it settles", (*clerk).playKilled},
+		{"reconciliation", (*clerk).playReconcile},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			k := &clerk{counter: newCounter(t, setup{config: hospital{"pin": "pad"}})}

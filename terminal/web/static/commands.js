@@ -50,7 +50,7 @@ export function onCommand(redraw) {
 
 export const isBusy = (area) => busy.has(area);
 
-// run does work for a button of an area ("card", "visit", "journal"). While it
+// run does work for a button of an area ("card", "visit", "journal", "reconcile"). While it
 // runs, the area takes no other command. It returns whether the work succeeded.
 export async function run(area, button, work) {
   if (busy.has(area)) return false;
@@ -84,7 +84,7 @@ export function complain(area, fault) {
 
 // drawFaults shows the last failure of every area that has a place for it.
 export function drawFaults() {
-  for (const area of ["card", "visit", "journal", "resolve"]) {
+  for (const area of ["card", "visit", "journal", "resolve", "reconcile"]) {
     let fault = faults.get(area) ?? null;
     if (area === "visit" && !fault && !visit()?.fault && visit()?.earlier && !["settled", "unknown"].includes(step())) {
       // Another settlement of this person is in doubt: to be seen before this one.

@@ -13,6 +13,7 @@ import { drawPaste, openPaste, startPaste } from "./paste.js";
 import { drawTrial, startTrial } from "./trial.js";
 import { drawReceipt, printReceipt, startReceipt } from "./receipt.js";
 import { drawJournal, openJournal, startJournal } from "./journal.js";
+import { drawReconcile, openReconcile, startReconcile } from "./reconcile.js";
 import { drawHealth } from "./health.js";
 
 let last = "none";
@@ -26,7 +27,7 @@ function draw() {
   const at = step();
   drawHealth();
   show("visit-view", model.view === "visit");
-  for (const view of ["visit", "journal"]) $(`view-${view}`).setAttribute("aria-pressed", String(model.view === view));
+  for (const view of ["visit", "journal", "reconcile"]) $(`view-${view}`).setAttribute("aria-pressed", String(model.view === view));
   drawCard();
   drawRecords();
   drawVisit();
@@ -34,11 +35,12 @@ function draw() {
   drawTrial();
   drawReceipt();
   drawJournal();
+  drawReconcile();
   if ($("paste-dialog").open) drawPaste();
   drawFaults();
   body.dataset.step = at;
   body.dataset.view = model.view;
-  body.dataset.busy = String(isBusy("visit") || isBusy("card") || isBusy("journal"));
+  body.dataset.busy = String(isBusy("visit") || isBusy("card") || isBusy("journal") || isBusy("reconcile"));
   body.dataset.seq = String(model.state.seq);
   if (at !== last) {
     const before = last;
@@ -69,6 +71,9 @@ function view(wanted) {
   if (wanted === "journal") {
     $("journal-heading").focus();
     openJournal();
+  } else if (wanted === "reconcile") {
+    $("reconcile-heading").focus();
+    openReconcile();
   } else $(targets[step()])?.focus();
 }
 
@@ -97,6 +102,7 @@ const altKeys = {
   KeyP: () => press("ask-pin"),
   KeyI: () => press("reveal"),
   KeyJ: () => view(model.view === "journal" ? "visit" : "journal"),
+  KeyR: () => view(model.view === "reconcile" ? "visit" : "reconcile"),
   KeyL: changeLanguage,
 };
 
@@ -134,9 +140,10 @@ async function start() {
   nameLanguages();
   document.title = t("page.title");
   onCommand(draw);
-  for (const startPart of [startCard, startRecords, startVisit, startFees, startPaste, startTrial, startReceipt, startJournal]) startPart(draw);
+  for (const startPart of [startCard, startRecords, startVisit, startFees, startPaste, startTrial, startReceipt, startJournal, startReconcile]) startPart(draw);
   $("view-visit").addEventListener("click", () => view("visit"));
   $("view-journal").addEventListener("click", () => view("journal"));
+  $("view-reconcile").addEventListener("click", () => view("reconcile"));
   $("language").addEventListener("click", changeLanguage);
   $("help").addEventListener("click", () => openDialog("help-dialog", "help-close"));
   $("help-close").addEventListener("click", () => closeDialog("help-dialog"));

@@ -4,7 +4,7 @@
 export const model = {
   state: null, // the newest state document
   connected: false,
-  view: "visit", // or "journal"
+  view: "visit", // "journal" or "reconcile"
   reader: null, // id chosen where there are several
   finished: null, // {reader, insertion} of the card whose visit was put away
   reveal: null, // {reader, insertion, identity, until}
