@@ -41,6 +41,26 @@ func (c *Client) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
 	return out.Node.Value, nil
 }
 
+// SignOut is 9002: the sign_no is worth nothing from now on. It returns when
+// upstream says that was, yyyy-MM-dd HH:mm:ss, "" where it does not say.
+func (c *Client) SignOut(ctx context.Context, s Scope, opterNo string) (string, error) {
+	a, err := c.do(ctx, s, "9002", map[string]map[string]string{"signOut": {"sign_no": s.SignNo, "opter_no": opterNo}})
+	if err != nil {
+		return "", err
+	}
+	var out struct {
+		Node Node[struct {
+			SignTime Text `json:"sign_time"`
+		}] `json:"sign_time"`
+	}
+	if len(a.Output) > 0 {
+		if err := a.Decode(&out); err != nil {
+			return "", err
+		}
+	}
+	return string(out.Node.Value.SignTime), nil
+}
+
 // Person is 1101: who a card's holder is to the insurer and how insured. A
 // person without an insurance entry is ErrNotInsured, with what was answered.
 func (c *Client) Person(ctx context.Context, s Scope, in PersonQuery) (Person, error) {

@@ -516,6 +516,18 @@ func TestReverse(t *testing.T) {
 	}
 }
 
+// Who signed out settles no more.
+func TestSignOut(t *testing.T) {
+	d := newDesk(t)
+	in := d.visit(t, "OP1")
+	if at, err := d.client.SignOut(t.Context(), in.Scope, "0001"); err != nil || at == "" {
+		t.Errorf("%q, %v", at, err)
+	}
+	if _, err := d.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Refused {
+		t.Errorf("%v", err)
+	}
+}
+
 // A reversal whose own answer is lost is not sent again.
 func TestReversalLost(t *testing.T) {
 	d := newDesk(t)
