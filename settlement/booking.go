@@ -35,6 +35,12 @@ func (c *Catalogue) CheckAlone(infno string) error {
 	if _, err := c.Transaction(infno); err != nil || infno == envelopeInfno {
 		return fmt.Errorf("infno %q: %w", printable(infno), ErrTransactionUnknown)
 	}
+	c.mu.Lock()
+	why := c.books[infno]
+	c.mu.Unlock()
+	if why != "" {
+		return &BookingError{infno, why}
+	}
 	if _, rest, found := strings.Cut(bookingTSV, "\n"+infno+"\t"); found {
 		why, _, _ := strings.Cut(rest, "\n")
 		return &BookingError{infno, why}

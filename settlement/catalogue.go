@@ -97,6 +97,7 @@ type Catalogue struct {
 	parsed map[string]*Transaction
 	codes  map[string]map[string]string
 	own    map[[2]string]string // dictionary and code to text, see Define
+	books  map[string]string    // infno to why it is not called alone, besides booking.tsv
 }
 
 // An amendment changes one property of the national tables. The default ones

@@ -301,6 +301,19 @@ func (o *Outbox) Get(ctx context.Context, id int64) (Item, error) {
 	return item, nil
 }
 
+// Once returns the item of that name with its body; found is false where there is
+// none.
+func (o *Outbox) Once(ctx context.Context, once string) (item Item, found bool, err error) {
+	item, err = o.scan(o.j.read.QueryRowContext(ctx, `SELECT `+outboxColumns+`, body FROM outbox WHERE once = ?`, once))
+	switch {
+	case errors.Is(err, ErrOutboxUnknown):
+		return Item{}, false, nil
+	case err != nil:
+		return Item{}, false, fmt.Errorf("outbox item: %w", err)
+	}
+	return item, true, nil
+}
+
 func (o *Outbox) scan(row interface{ Scan(...any) error }) (Item, error) {
 	var i Item
 	var created, queued, updated, due int64

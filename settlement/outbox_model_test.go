@@ -301,8 +301,10 @@ func TestOutboxModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"put": m.put, "put again": m.again, "claim": m.claim, "claim more": m.claim, "deliver": m.deliver, "deliver more": m.deliver,
 			"crash": m.crash, "person": m.person, "decide": m.decide,
-			"wait": func(t *rapid.T) { m.now = m.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "minutes")) * time.Minute) },
-			"":     m.check,
+			"wait": func(t *rapid.T) {
+				m.now = m.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "minutes")) * time.Minute)
+			},
+			"": m.check,
 		})
 	})
 }

@@ -22,6 +22,9 @@ type DebitRequest struct {
 	Account  string `json:"account"`
 	SelfPaid string `json:"self_paid,omitempty"`
 	Pooling  string `json:"pooling,omitempty"`
+	// Offline debits while the centre cannot be reached, within the insurer's
+	// limits, and has it told of that later.
+	Offline bool `json:"offline,omitempty"`
 }
 
 // A CardTransaction is one purchase from, or load to, the account.
@@ -68,7 +71,7 @@ func (s *Service) Account(ctx context.Context, id string) (Account, error) {
 // Debit takes an amount from the medical account. The transaction is on disk
 // before the card is ordered to debit, its TAC before this returns.
 func (s *Service) Debit(ctx context.Context, id string, req DebitRequest) (CardTransaction, error) {
-	order := card.Order{Terminal: s.cfg.Institution.Terminal}
+	var order card.Order
 	for _, f := range []struct {
 		text string
 		into *card.Fen
@@ -83,23 +86,15 @@ func (s *Service) Debit(ctx context.Context, id string, req DebitRequest) (CardT
 		}
 		*f.into = card.Fen(amount)
 	}
+	if req.Offline {
+		return s.debitOffline(ctx, id, order)
+	}
 	d, err := s.writer(id)
 	if err != nil {
 		return CardTransaction{}, err
 	}
-	if number := s.psamTerminal(); number != "" {
-		order.Terminal = number // a PSAM computes over its own
-	}
-	if order.Terminal == "" {
-		return CardTransaction{}, fmt.Errorf("institution.terminal: missing: %w", ErrConfig)
-	}
-	if order.TerminalSequence, err = s.parts.TerminalSequence(ctx, order.Terminal); err != nil {
+	if order, err = s.ordered(ctx, order); err != nil {
 		return CardTransaction{}, err
-	}
-	now := s.parts.Now().In(ChinaTime)
-	order.Time = card.Time{
-		Date: card.Date{Year: now.Year(), Month: int(now.Month()), Day: now.Day()},
-		Hour: now.Hour(), Minute: now.Minute(), Second: now.Second(),
 	}
 	var t card.Transaction
 	err = d.ask(ctx, 0, func(ctx context.Context, h *held) (err error) {
@@ -114,6 +109,21 @@ func (s *Service) Debit(ctx context.Context, id string, req DebitRequest) (CardT
 		return CardTransaction{}, err
 	}
 	return transactionDocument(t), nil
+}
+
+// ordered gives an order the terminal's number, its next sequence and the time.
+func (s *Service) ordered(ctx context.Context, order card.Order) (card.Order, error) {
+	order.Terminal = s.cfg.Institution.Terminal
+	if number := s.psamTerminal(); number != "" {
+		order.Terminal = number // a PSAM computes over its own
+	}
+	if order.Terminal == "" {
+		return order, fmt.Errorf("institution.terminal: missing: %w", ErrConfig)
+	}
+	var err error
+	order.TerminalSequence, err = s.parts.TerminalSequence(ctx, order.Terminal)
+	order.Time = card.ChinaTime(s.parts.Now())
+	return order, err
 }
 
 func transactionDocument(t card.Transaction) CardTransaction {

@@ -126,6 +126,7 @@ func (s *Service) checkJournal(ctx context.Context) bool {
 		return false
 	}
 	s.visits.learn(ctx)
+	s.releaseDebits(ctx)
 	return s.countDay(ctx)
 }
 

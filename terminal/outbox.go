@@ -46,6 +46,7 @@ func newOutbox(s *Service) outbox {
 	o.post = settlement.NewDispatcher(o.box, cfg)
 	o.post.Handle(LetterWithdraw, s.sendWithdrawal)
 	o.post.Handle(LetterUpload, s.sendUpload)
+	o.post.Handle(LetterDebit, s.sendDebit)
 	return o
 }
 

@@ -354,6 +354,7 @@ func (s *Service) upstreamFailed(err error) {
 func (s *Service) upstreamWell() {
 	s.turnedAway.Store(false)
 	s.health.set(HealthUpstream, nil)
+	s.contacted()
 }
 
 // create stores a new visit under a number of its own, with its step lock held.

@@ -333,3 +333,13 @@ func (s debits) Note(ctx context.Context, t card.Transaction) error {
 func (s debits) Undecided(ctx context.Context, code string) ([]card.Transaction, error) {
 	return s.transactions(ctx, `SELECT body FROM debit WHERE card = ? AND state = 'intended' ORDER BY number`, code)
 }
+
+// Transaction returns one transaction by its ID; found is false where none of it
+// was noted.
+func (s debits) Transaction(ctx context.Context, id string) (t card.Transaction, found bool, err error) {
+	list, err := s.transactions(ctx, `SELECT body FROM debit WHERE id = ?`, id)
+	if err != nil || len(list) == 0 {
+		return card.Transaction{}, false, err
+	}
+	return list[0], true, nil
+}

@@ -31,6 +31,7 @@ type debitCmd struct {
 	Account  string `help:"Yuan from the personal account." required:""`
 	SelfPaid string `help:"Yuan that the person pays: added to the card's yearly total."`
 	Pooling  string `help:"Yuan that the pooling fund pays: added to the card's yearly total."`
+	Offline  bool   `help:"Debit while the insurance centre cannot be reached, within the insurer's limits; it is told later."`
 }
 
 // Run debits the medical account on the card. The PIN has to be verified.
@@ -39,7 +40,7 @@ func (c *debitCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	t, err := client.Debit(a.ctx, anyReader(c.Reader), terminal.DebitRequest{Account: c.Account, SelfPaid: c.SelfPaid, Pooling: c.Pooling})
+	t, err := client.Debit(a.ctx, anyReader(c.Reader), terminal.DebitRequest{Account: c.Account, SelfPaid: c.SelfPaid, Pooling: c.Pooling, Offline: c.Offline})
 	if err != nil {
 		return err
 	}
@@ -50,6 +51,9 @@ func (c *debitCmd) Run(a *app) error {
 	a.print("%s: %s  %s %d\n", a.say("已扣款", "Debited"), t.Account, a.say("交易序号", "sequence"), t.Sequence)
 	a.print("%s: %s\n", a.say("余额", "Balance"), t.Balance)
 	a.print("TAC: %s\n", t.TAC)
+	if c.Offline {
+		a.print("%s\n", a.say("脱网扣款已排队，联网后上传；见 onecard outbox list --kind debit。", "The insurer is told when the line is back: onecard outbox list --kind debit."))
+	}
 	return nil
 }
 

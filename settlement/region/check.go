@@ -81,7 +81,7 @@ func (r *Region) check() *Error {
 		key, problem, _ := strings.Cut(err.Error(), ": ")
 		return wrong(key, "%s", problem)
 	}
-	if r.Offline != nil && r.Offline.Path != "" && !isPath(r.Offline.Path) {
+	if r.Offline.Path != "" && !isPath(r.Offline.Path) {
 		return wrong("offline.path", "a path beginning with / expected")
 	}
 	for dictionary, codes := range r.Dictionaries {

@@ -75,7 +75,7 @@ type Region struct {
 	// Cross is care outside the place of insurance.
 	Cross Cross `toml:"cross"`
 	// Offline is how the region is told of off-line debits of cards.
-	Offline *settlement.OfflineUpload `toml:"offline"`
+	Offline settlement.OfflineUpload `toml:"offline"`
 	// Amendments change what the national tables say of a field or node.
 	Amendments []Amendment `toml:"amendment"`
 }
@@ -352,7 +352,7 @@ func (r *Region) Apply(c *settlement.Config) error {
 			return err
 		}
 	}
-	if r.Offline != nil && r.Offline.Path != "" && c.Paths[r.Offline.Infno] == "" {
+	if r.Offline.Path != "" && c.Paths[r.Offline.Infno] == "" {
 		c.Paths[r.Offline.Infno] = r.Offline.Path
 	}
 	c.Regional = r.regional()

@@ -111,6 +111,7 @@ func Run(ctx context.Context, cfg terminal.Config, o Options) error {
 			o.Log.WithError(err).Error("the journal of card writes did not close")
 		}
 	}()
+	parts.Offline = &cfg.Upstream.Rules().Offline
 	parts.Plans, parts.Debits, parts.TerminalSequence = store.Plans(), store.Debits(), store.NextTerminalSequence
 	service := terminal.New(cfg, parts)
 	if err := service.Restore(ctx); err != nil {

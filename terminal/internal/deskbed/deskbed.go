@@ -27,6 +27,7 @@ import (
 	"onecard/reader/virtual"
 	"onecard/settlement"
 	"onecard/settlement/centersim"
+	"onecard/settlement/region"
 	"onecard/terminal"
 )
 
@@ -215,8 +216,17 @@ func New(t testing.TB, o Options) *Bed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rules, err := region.Load("one-endpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogue, err := settlement.NewCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules.Offline.Declare(catalogue)
 	upstream, err := settlement.NewClient(settlement.Config{
-		URL: b.Config.Upstream.URL, MsgIDs: ids, AnswerTimeout: o.Answer, Regional: o.Regional,
+		URL: b.Config.Upstream.URL, Catalogue: catalogue, MsgIDs: ids, AnswerTimeout: o.Answer, Regional: o.Regional,
 		Institution: settlement.Institution{Code: b.Config.Institution.Code, Name: b.Config.Institution.Name, Area: b.Config.Institution.Area},
 		Operator:    settlement.Operator{Type: "1", No: "0001", Name: "收费一"},
 	})
@@ -230,7 +240,7 @@ func New(t testing.TB, o Options) *Bed {
 	}
 	b.Store = store
 	parts := terminal.Parts{
-		Plans: store.Plans(), Debits: store.Debits(), TerminalSequence: store.NextTerminalSequence,
+		Offline: &rules.Offline, Plans: store.Plans(), Debits: store.Debits(), TerminalSequence: store.NextTerminalSequence,
 		Drivers: []reader.Driver{b.Reader}, Pad: b.Pad, Upstream: upstream, Journal: b.Journal,
 		Log: log, Now: o.Now, Version: "test",
 		Prices: []terminal.PriceItem{{Code: "XC08CAA086A001010190002", Name: "氨氯地平片", Price: "0.85"}},
