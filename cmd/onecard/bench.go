@@ -20,8 +20,8 @@ type benchCmd struct {
 	Virtual bool   `help:"Without pcscd: what needs it is skipped (the default)." xor:"reader"`
 	Because string `help:"Why there is no pcscd, for the report."`
 	Quick   bool   `help:"A few runs only: whether it works, not how fast it is."`
-	Rows    int    `help:"Settlements in the long journal; 10000000 needs some 40 GB and a quarter of an hour." default:"1000000"`
-	Only    string `help:"One part only." enum:"card,records,keys,journal,serial,settlement,terminals,rows,daemon,all" default:"all"`
+	Rows    int    `help:"Settlements in the long journal; 10000000 needs 10 GB and a quarter of an hour." default:"1000000"`
+	Only    string `help:"One part only." enum:"card,records,keys,journal,serial,slots,events,settlement,terminals,rows,daemon,all" default:"all"`
 }
 
 // Run measures onecard against what is compared with, in the same run and in
@@ -67,7 +67,7 @@ func (b *bench) measure() error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"card", b.identity}, {"records", b.records}, {"keys", b.keyHolder}, {"journal", b.journalAppends}, {"serial", b.serialLine}, {"settlement", b.settlements}, {"terminals", b.atOnce}, {"rows", b.longJournal}, {"daemon", b.starts},
+		{"card", b.identity}, {"records", b.records}, {"keys", b.keyHolder}, {"journal", b.journalAppends}, {"serial", b.serialLine}, {"slots", b.manySlots}, {"events", b.eventDelay}, {"settlement", b.settlements}, {"terminals", b.atOnce}, {"rows", b.longJournal}, {"daemon", b.starts},
 	} {
 		if b.only != "all" && b.only != part.name {
 			continue
