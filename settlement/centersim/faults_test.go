@@ -519,3 +519,26 @@ func TestServe(t *testing.T) {
 		t.Error("a closed listener was served")
 	}
 }
+
+// FuzzParseFault: what is read can be ordered, and is written as it is read.
+func FuzzParseFault(f *testing.F) {
+	for _, k := range FaultKinds() {
+		f.Add("any:" + string(k.Kind) + "=" + k.Value + "@2")
+		f.Add("2207:" + string(k.Kind) + "@always")
+	}
+	f.Add("2207:refuse=@@@1")
+	f.Fuzz(func(t *testing.T, text string) {
+		x, err := ParseFault(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseFault(x.String()); err != nil || again != x {
+			t.Fatalf("%q is %+v, written %q, read %+v %v", text, x, x, again, err)
+		}
+		l := newFaultList()
+		if err := l.order(x); err != nil {
+			t.Fatal(err)
+		}
+		l.take(x.Infno)
+	})
+}

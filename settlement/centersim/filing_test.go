@@ -306,3 +306,23 @@ func outputsOfTheRest(t *testing.T, d *desk, answers map[string]msg) {
 	answers["4101"] = d.call(t, "4101", v.area, msg{"setlinfo": with(filledIn(t, d.c, "4101")["setlinfo"].(msg), own...)})
 	answers["2406"] = d.call(t, "2406", v.area, msg{"data": with(filledIn(t, d.c, "2406")["data"].(msg), own[:4]...)})
 }
+
+// seedsOfTheRest are requests of filings, look-ups, claims and uploads for
+// FuzzRequest.
+func seedsOfTheRest(f *testing.F, d *desk, v *aVisit) {
+	f.Add(encode(d.envelope("2501", v.area, referralInput(v.p, "610000"))))
+	psn := msg{"psn_no": v.p.PsnNo}
+	f.Add(encode(d.envelope("2503", v.area, msg{"data": with(psn, "insutype", "310", "opsp_dise_code", "M00500", "opsp_dise_name", "恶性肿瘤", "insu_optins", v.area,
+		"ide_fixmedins_no", "H51010000001", "ide_fixmedins_name", "样例医院", "hosp_ide_date", "2026-05-19", "diag_dr_codg", "D1", "diag_dr_name", "李医生", "begndate", "2026-05-20")})))
+	f.Add(encode(d.envelope("2505", v.area, msg{"data": with(psn, "biz_appy_type", "03", "begndate", "2026-05-20", "fix_srt_no", "1", "fixmedins_code", "H51010000001", "fixmedins_name", "样例医院")})))
+	for _, infno := range []string{"2502", "2504", "2506"} {
+		f.Add(encode(d.envelope(infno, v.area, msg{"data": with(psn, "trt_dcla_detl_sn", "6", "memo", "x")})))
+	}
+	for _, infno := range []string{"5202", "5203", "5204", "5205", "5206", "5301", "5302", "5303", "5304"} {
+		f.Add(encode(d.envelope(infno, v.area, msg{"data": with(psn, "mdtrt_id", v.mdtrtID, "begntime", "2026-05-20 00:00:00", "endtime", "2026-05-21 00:00:00", "biz_appy_type", "03", "cum_ym", "202605")})))
+	}
+	f.Add(encode(d.envelope("3203", "", msg{"data": msg{"clr_type": "14", "setlym": "202605", "psntime": 0, "medfee_sumamt": 0, "med_sumfee": 0, "fund_appy_sum": 0, "cash_payamt": 0, "acct_pay": 0, "begndate": "2026-05-01", "enddate": "2026-05-31"}})))
+	f.Add(encode(d.envelope("3204", "", msg{"data": msg{"clr_appy_evt_id": "4"}})))
+	f.Add(encode(d.envelope("4401", v.area, msg{"baseinfo": msg{"mdtrt_sn": "1"}})))
+	f.Add(encode(d.envelope("4101", v.area, msg{"setlinfo": with(psn, "setl_id", "2", "mdtrt_id", v.mdtrtID)})))
+}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -365,7 +367,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	policy = bytes.Replace(policy, []byte(`"sign_in_required": true`), []byte(`"sign_in_required": false`), 1)
-	c, err := New(Config{Now: noon().now, Repeat: RepeatBook, Data: fstest.MapFS{"policy.json": {Data: policy}}})
+	c, err := New(Config{Now: noon().now, Repeat: RepeatBook, Lookups: LookupsGenerous, Reversal: ReversalAccept, Data: fstest.MapFS{"policy.json": {Data: policy}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -410,10 +412,19 @@ func FuzzRequest(f *testing.F) {
 	f.Add(encode(d.envelope("2208", v.area, v.refundInput(setlID))))
 	f.Add(encode(d.envelope("2601", v.area, v.reverseInput(e["msgid"].(string), "2207"))))
 	f.Add(encode(d.envelope("9002", "", msg{"signOut": msg{"sign_no": "1", "opter_no": "0001"}})))
+	seedsOfTheRest(f, d, v)
 	f.Add([]byte(`{"infno":"2207","input":{"data":[[]]}}`))
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		w := d.post(callService, body)
+		// What another centre hands on is trusted in who it is from only.
+		r := httptest.NewRequest(http.MethodPost, forwardPath, bytes.NewReader(body))
+		r.RemoteAddr, r.Host = "127.0.0.1:1", "127.0.0.1"
+		handed := httptest.NewRecorder()
+		d.handler.ServeHTTP(handed, r)
+		if !json.Valid(handed.Body.Bytes()) && handed.Header().Get("Content-Type") != "application/octet-stream" {
+			t.Fatalf("handed on: %d %q", handed.Code, handed.Body)
+		}
 		var a struct {
 			Infcode *int            `json:"infcode"`
 			ErrMsg  *string         `json:"err_msg"`

@@ -260,3 +260,72 @@ func FuzzStatement(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUploadedFile sends whatever file by 9101, whatever its name, and compares
+// it by 3202: it is refused in words, or its result can be fetched and read.
+func FuzzUploadedFile(f *testing.F) {
+	c, err := New(Config{Now: noon().now})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { c.Close() })
+	d := newDesk(c)
+	d.signIn(f)
+	v, _, info := d.settleOne(f, "张三", "MZ1", "300")
+	for _, rows := range [][]string{
+		{info.text("setl_id") + "\t" + v.mdtrtID + "\t" + v.p.PsnNo + "\t300.00\t0.00\t80.00\t0"},
+		{"1\t2\t3\t1.00\t0.50\t0\t0", "2\t2\t3\t-1.00\t-0.50\t0\t1"}, {"null\tnull"}, {}, {"=1+1\t2\t3\t9999999999.99\t0\t0\t0"},
+	} {
+		for _, name := range []string{"s.zip", "../../etc/passwd", "\"\r\nX: y", ""} {
+			content := (&statement{rows: rows}).zip(f)
+			f.Add(name, content)
+			f.Add(name, content[:len(content)-3])
+		}
+	}
+	f.Fuzz(func(t *testing.T, name string, content []byte) {
+		a := d.send(t, d.envelope("9101", "", msg{"fsUploadIn": msg{"in": content, "filename": name, "fixmedins_code": "H51010000001"}}))
+		d.n %= 9000
+		if a["infcode"] != json.Number("0") {
+			if text, _ := a["err_msg"].(string); text == "" {
+				t.Fatalf("9101 refuses without words: %v", a)
+			}
+			return
+		}
+		number := a["output"].(map[string]any)["file_qury_no"].(string)
+		// The sums that make it past the head of the request are the file's own.
+		st := &statement{}
+		if rows, err := readStatement(content); err == nil {
+			for _, x := range rows {
+				st.add(x.setlID, x.mdtrtID, x.psnNo, x.total, x.fund, x.account, x.refund)
+				if st.total > maxFen || st.total < -maxFen || st.fund > maxFen || st.fund < -maxFen || st.account > maxFen || st.account < -maxFen {
+					return
+				}
+			}
+		}
+		a = d.send(t, d.envelope("3202", "", st.input("file_qury_no", number)))
+		if a["infcode"] != json.Number("0") {
+			if text, _ := a["err_msg"].(string); text == "" || strings.Contains(text, "不一致") && len(st.rows) > 0 {
+				t.Fatalf("3202: %v", a)
+			}
+			return
+		}
+		result := record(a["output"].(map[string]any)["fileinfo"].(map[string]any))
+		w := d.post(paths["9102"], encode(d.envelope("9102", "", msg{"fsDownloadIn": msg{
+			"file_qury_no": result.text("file_qury_no"), "filename": result.text("filename"), "fixmedins_code": "H51010000001"}})))
+		if w.Header().Get("Content-Type") != "application/octet-stream" {
+			t.Fatalf("9102: %s", w.Body)
+		}
+		text, err := unzip(w.Body.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range strings.Lines(string(text)) {
+			if strings.Count(row, "\t") != 9 {
+				t.Fatalf("a row of the result: %q", row)
+			}
+		}
+		if c.ledger.failure() != nil {
+			t.Fatal(c.ledger.failure())
+		}
+	})
+}

@@ -26,6 +26,9 @@ type taken struct {
 // must name one of this institution.
 func (c *Center) takeUpload(r *request, e *event) error {
 	x := &taken{}
+	if len(r.nodes["setlinfo"]) > 1 || (r.infno == "4102" && len(r.nodes["data"]) > 1) {
+		return refuse("一次只能上传一份结算清单")
+	}
 	for _, records := range r.nodes {
 		x.Records += len(records)
 		for _, d := range records {
