@@ -76,9 +76,9 @@ type Resolver struct {
 
 	mu       sync.Mutex
 	busy     map[int64]bool
-	recalled bool   // the line is back: who failed for it is asked at once
-	late     []Late // not looked at yet
-	count    int64  // attempts since the start
+	recalled time.Time // the line is back: who failed for it is asked then; zero: nothing is
+	late     []Late    // not looked at yet
+	count    int64     // attempts since the start
 
 	statements *statements
 }
@@ -193,6 +193,11 @@ func (r *Resolver) resolve(ctx context.Context, id int64, by string) (Resolution
 		return Resolution{}, err
 	}
 	q := &inquiry{r: r, entry: e, at: r.cfg.Now(), excluded: make(map[string]bool)}
+	if n := len(before); by != "" {
+		q.fresh = q.at
+	} else if n > 0 {
+		q.fresh = before[n-1].At
+	}
 	decided, err := q.decide(ctx)
 	if err != nil {
 		return Resolution{}, err

@@ -16,6 +16,7 @@ type inquiry struct {
 	r     *Resolver
 	entry Entry
 	at    time.Time
+	fresh time.Time // only statements that were asked for after that serve
 	asked []Asked
 
 	sent  sentFacts

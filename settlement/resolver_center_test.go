@@ -168,7 +168,8 @@ func (r *rescue) runWith(loop func(context.Context) error, what string, done fun
 		case <-late.C:
 			cancel()
 			<-ended
-			r.t.Fatalf("not seen: %s; told %+v", what, r.resolutions())
+			told := r.resolutions()
+			r.t.Fatalf("not seen: %s; told %d, the last %+v", what, len(told), told[max(0, len(told)-2):])
 		}
 	}
 	cancel()
@@ -323,6 +324,55 @@ func TestResolveOverABadLine(t *testing.T) {
 	r.run("resolved", func() bool { return r.unknown() == 0 })
 	if e := r.entry(1); e.Outcome != settlement.Done {
 		t.Errorf("%v", e)
+	}
+	r.agree()
+}
+
+// What could not be asked for the line's sake is asked when the line is back,
+// not only when its time has come.
+func TestResolveWhenTheLineIsBack(t *testing.T) {
+	r := newRescue(t, centersim.Config{}, func(r *rescue) {
+		r.patience.Intervals = []time.Duration{10 * time.Millisecond, time.Hour}
+	})
+	in := r.visit("OP1")
+	r.order("2207:drop-after", "9001:drop-before@2")
+	if _, err := r.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
+		t.Fatal(err)
+	}
+	back := 0
+	r.run("resolved", func() bool {
+		told := r.resolutions()
+		if len(told) > back && told[len(told)-1].Attempt.Finding.Reason == settlement.ReasonLine {
+			back = len(told)
+			r.resolver.LineBack()
+		}
+		return r.unknown() == 0
+	})
+	if back == 0 {
+		t.Error("the line never failed")
+	}
+	r.agree()
+}
+
+// A transaction that is booked after its time-out, and after the first look-ups,
+// is found: what is not there yet is no evidence.
+func TestResolveWhatIsBookedLate(t *testing.T) {
+	r := newRescue(t, centersim.Config{}, func(r *rescue) {
+		r.lookup.Settled, r.patience.Intervals = time.Minute, []time.Duration{10 * time.Millisecond, 100 * time.Millisecond}
+	})
+	in := r.visit("OP1")
+	r.order("2207:delay=2s")
+	hasty := r.newClient(time.Second) // and without an ear for late answers
+	defer hasty.Close()
+	if _, err := settlement.NewSettler(hasty, r.journal).Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
+		t.Fatal(err)
+	}
+	r.run("resolved", func() bool { return r.unknown() == 0 })
+	if e := r.entry(1); e.Outcome != settlement.Done {
+		t.Errorf("%v", e)
+	}
+	if told := r.resolutions(); told[0].Attempt.Finding.Reason != settlement.ReasonEarly {
+		t.Errorf("%+v", told[0])
 	}
 	r.agree()
 }

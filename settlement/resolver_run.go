@@ -33,8 +33,12 @@ func (r *Resolver) Wake() {
 // LineBack tells the loop that upstream can be reached again: what could not be
 // asked for that reason is asked now.
 func (r *Resolver) LineBack() {
+	spread := min(recallSpread, r.cfg.Patience.interval(0))
+	at := r.cfg.Now().Add(time.Duration(r.cfg.Random(int64(spread))))
 	r.mu.Lock()
-	r.recalled = true
+	if r.recalled.IsZero() {
+		r.recalled = at
+	}
 	r.mu.Unlock()
 	r.Wake()
 }
@@ -99,10 +103,8 @@ func (r *Resolver) pass(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	r.mu.Lock()
-	recalled := r.recalled
-	r.recalled = false
-	r.mu.Unlock()
+	recalled, wait := r.takeRecall()
+	pause = min(pause, wait)
 	var failure error
 	for _, d := range doubts {
 		if d.GivenUp() || ctx.Err() != nil {
@@ -134,6 +136,22 @@ func (r *Resolver) pass(ctx context.Context) (time.Duration, error) {
 	return pause, failure
 }
 
+// takeRecall says whether those are to be asked about now that failed for the
+// line; otherwise for how long there is no need to look.
+func (r *Resolver) takeRecall() (now bool, wait time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.recalled.IsZero() {
+		return false, lookAgain
+	}
+	wait = min(r.recalled.Sub(r.cfg.Now()), recallSpread) // whatever the clock does
+	if wait > 0 {
+		return false, wait
+	}
+	r.recalled = time.Time{}
+	return true, lookAgain
+}
+
 // due is when an entry is asked about. A clock that was set back must not put it
 // off for longer than the longest pause.
 func (r *Resolver) due(d UnknownEntry, recalled bool, now time.Time) time.Time {
@@ -143,10 +161,7 @@ func (r *Resolver) due(d UnknownEntry, recalled bool, now time.Time) time.Time {
 		due = d.Since.Add(p.interval(0))
 	}
 	if recalled && d.Latest.Finding.Reason == ReasonLine {
-		soon := now.Add(min(p.interval(0), time.Duration(r.cfg.Random(int64(recallSpread)))))
-		if soon.Before(due) {
-			due = now
-		}
+		due = now
 	}
 	if latest := now.Add(p.longest() * 5 / 4); due.After(latest) {
 		due = latest

@@ -181,7 +181,7 @@ func (r *Resolver) statementOf(ctx context.Context, q *inquiry, of Statement, se
 	// One that was asked for too early to be evidence serves only while a new one
 	// would be no better.
 	since := q.entry.ClosedAt
-	if kept && (s.at.Sub(since) >= r.cfg.Lookup.Settled || s.at.After(since) && now.Sub(since) < r.cfg.Lookup.Settled) {
+	if kept && s.at.After(q.fresh) && (s.at.Sub(since) >= r.cfg.Lookup.Settled || s.at.After(since) && now.Sub(since) < r.cfg.Lookup.Settled) {
 		return s, nil
 	}
 	ours, err := r.cfg.Journal.statementRows(ctx, of.From, settled)

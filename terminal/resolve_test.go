@@ -2,6 +2,7 @@ package terminal_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +74,53 @@ func TestLostAnswerResolvesItself(t *testing.T) {
 			}
 			if strings.Contains(b.Log.String(), "张三") {
 				t.Error("a name in the log")
+			}
+		})
+	}
+}
+
+// However many windows click while it is found out: it is booked once.
+func TestClicksWhileResolving(t *testing.T) {
+	for _, order := range []centersim.FaultKind{centersim.DropAfter, centersim.DropBefore} {
+		t.Run(string(order), func(t *testing.T) {
+			b := deskbed.New(t, deskbed.Options{Resolve: soon()})
+			b.Ready()
+			v := b.Tried()
+			if err := b.Center.Order(centersim.Fault{Infno: "2207", Kind: order}); err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			receipts := make([]string, 4)
+			for i := range receipts {
+				wg.Go(func() {
+					for receipts[i] == "" && t.Context().Err() == nil {
+						got, err := b.Service.Settle(t.Context(), v.ID, deskbed.Agreed(v))
+						if err == nil {
+							receipts[i] = got.Receipt.SettlementID
+							return
+						}
+						switch c := code(err); c {
+						case fault.AnswerLost, fault.UnknownUnresolved, fault.VisitState:
+							// In doubt, or another window is at it: wait for news, then click again.
+							b.Await("news of the visit", func(s terminal.State) bool {
+								return s.Visit != nil && (s.Visit.State == terminal.VisitSettled || s.Visit.State == terminal.VisitTried)
+							})
+						default:
+							t.Errorf("window %d: %v", i, err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			booked := b.Center.Settlements()
+			if len(booked) != 1 {
+				t.Fatalf("the centre booked %d", len(booked))
+			}
+			for i, setl := range receipts {
+				if setl != booked[0].SetlID {
+					t.Errorf("window %d has receipt %q, the centre booked %q", i, setl, booked[0].SetlID)
+				}
 			}
 		})
 	}
@@ -227,7 +275,9 @@ func TestResolvedAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := deskbed.New(t, deskbed.Options{Dir: b.Dir, Resolve: soon()})
-	next.Await("resolved", func(s terminal.State) bool { return resolved(s) && s.Visit != nil && s.Visit.State == terminal.VisitSettled })
+	next.Await("resolved", func(s terminal.State) bool {
+		return resolved(s) && s.Visit != nil && s.Visit.State == terminal.VisitSettled
+	})
 	if booked := next.Center.Settlements(); len(booked) != 1 {
 		t.Errorf("%+v", booked)
 	}
