@@ -393,6 +393,9 @@ func (c *Config) check() error {
 	if err := c.Operator.checkRights(); err != nil {
 		return err
 	}
+	if err := c.Journal.check(); err != nil {
+		return err
+	}
 	if err := c.Outbox.check(); err != nil {
 		return err
 	}

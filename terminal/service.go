@@ -182,6 +182,9 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.outbox.post != nil {
 		wg.Go(func() { s.runOutbox(ctx) })
 	}
+	if s.parts.Journal != nil {
+		wg.Go(func() { s.retain(ctx) })
+	}
 	if s.books.reconciler != nil {
 		wg.Go(func() { s.runBooks(ctx) })
 	}
