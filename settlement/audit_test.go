@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +68,30 @@ func TestDeviations(t *testing.T) {
 	}
 	if _, err := c.Deviations("5301", json.RawMessage(`{`)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A client holds its answers against its own region's tables.
+func TestDeviationsOfARegion(t *testing.T) {
+	regional, err := NewCatalogue("infno\tnode\tfield\tproperty\tvalue\treason\n5301\tfeedetail\tenddate\trequired\tY\there\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"infcode":0,"output":{"feedetail":[{"opsp_dise_code":"M1","opsp_dise_name":"x","begndate":"2026-01-01"}]}}`)
+	})
+	for _, x := range []struct {
+		catalogue *Catalogue
+		want      string
+	}{{nil, "[]"}, {regional, "[feedetail[0] enddate: missing]"}} {
+		c := newClient(t, server.URL, func(c *Config) { c.Catalogue = x.catalogue })
+		a, err := c.Call(t.Context(), Request{Infno: "5301", InsuplcAdmdvs: "510100", Input: map[string]any{"data": map[string]string{"psn_no": "P1"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := c.Deviations(a); err != nil || fmt.Sprint(found) != x.want {
+			t.Errorf("%v, %v; want %s", found, err, x.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -51,7 +52,8 @@ type Coverage struct {
 // diseases) and checks that they hold on the day. Treatment in the place of
 // insurance needs none, also for who has moved: it is the centre that decides
 // what it pays in both places. A *[FilingError] says which filing is missing
-// or ended; errors of the look-ups are those of [Client.Do].
+// or ended. A look-up that the centre refuses tells of no filing; other errors
+// of the look-ups are those of [Client.Do].
 func (c *Client) Cover(ctx context.Context, s Scope, care Care) (Coverage, error) {
 	rules := c.cfg.Regional.Cross
 	out, err := rules.Route(c.cfg.Institution.Area, care.Insured)
@@ -102,6 +104,7 @@ func (c *Client) coverElsewhere(ctx context.Context, s Scope, rules CrossRules, 
 	missing := &FilingError{}
 	if slices.Contains(ask, "5304") {
 		filings, err := c.referralFilings(ctx, s, care)
+		words, err := refusal(err)
 		if err != nil {
 			return cover, err
 		}
@@ -110,11 +113,14 @@ func (c *Client) coverElsewhere(ctx context.Context, s Scope, rules CrossRules, 
 			cover.Grounds, cover.Filing = Filed, held
 			return cover, nil
 		}
+		missing.Words = words
 	}
 	if slices.Contains(ask, "2001") {
 		entitled, words, err := c.entitled(ctx, s, care, day)
-		if err != nil {
-			return cover, err
+		if refused, other := refusal(err); other != nil {
+			return cover, other
+		} else if words == "" {
+			words = refused
 		}
 		if entitled {
 			cover.Grounds = Entitled
@@ -123,13 +129,26 @@ func (c *Client) coverElsewhere(ctx context.Context, s Scope, rules CrossRules, 
 			}
 			return cover, nil
 		}
-		missing.Words = words
+		if words != "" {
+			missing.Words = words
+		}
 	}
 	if rules.Unfiled == UnfiledRefuse {
 		return cover, missing
 	}
 	cover.Grounds, cover.Warning = NotFiled, missing
 	return cover, nil
+}
+
+// refusal takes a centre's refusal of a look-up for what it says: that it knows
+// no filing. Not every centre offers every look-up, and care is not refused for
+// that; any other error stays one.
+func refusal(err error) (words string, other error) {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return bounded(refused.Message, 200), nil
+	}
+	return "", err
 }
 
 // coverChronic checks the filing of a chronic disease, which is needed

@@ -134,6 +134,39 @@ func TestCover(t *testing.T) {
 	}
 }
 
+// A centre that refuses a look-up knows no filing; one that is not reached is
+// asked again later.
+func TestCoverWithoutLookUps(t *testing.T) {
+	for _, x := range []struct {
+		faults  []string
+		grounds settlement.Grounds
+		code    fault.Code
+	}{
+		{[]string{"5304:refuse=not offered here"}, settlement.Entitled, ""},
+		{[]string{"2001:refuse=not offered here"}, settlement.NotFiled, ""},
+		{[]string{"5304:refuse=x", "2001:refuse=not offered here"}, settlement.NotFiled, ""},
+		{[]string{"5304:drop-after"}, "", fault.AnswerLost},
+		{[]string{"2001:http-before=503"}, "", fault.UpstreamHTTP},
+	} {
+		d := newDesk(t)
+		scope, base, insured := d.identify(t, patient)
+		d.order(t, x.faults...)
+		got, err := d.client.Cover(t.Context(), scope, settlement.Care{
+			PsnNo: string(base.PsnNo), Insutype: string(insured.Insutype), Insured: string(insured.InsuplcAdmdvs), MedType: "11", At: coverDay,
+		})
+		switch {
+		case x.code != "":
+			if fault.Of(err).Code != x.code {
+				t.Errorf("%v: %+v, %v", x.faults, got, err)
+			}
+		case err != nil || got.Grounds != x.grounds:
+			t.Errorf("%v: %+v, %v", x.faults, got, err)
+		case got.Warning != nil && got.Warning.Words != "not offered here":
+			t.Errorf("%v: %q", x.faults, got.Warning.Words)
+		}
+	}
+}
+
 // A referral filed by transaction covers the institution it names on its days,
 // and no longer once it is taken back.
 func TestReferralCovers(t *testing.T) {

@@ -26,6 +26,9 @@ type CallAnswer struct {
 	RefMsg  string          `json:"inf_refmsgid"`
 	Warning string          `json:"warn_msg,omitempty"`
 	Output  json.RawMessage `json:"output"` // null where there is none
+	// Deviations are where the answer differs from the tables: node, row, field
+	// and problem. They are no failure.
+	Deviations []string `json:"deviations,omitempty"`
 }
 
 // Call sends one transaction of the tables that neither books nor belongs to a
@@ -77,6 +80,13 @@ func (s *Service) Call(ctx context.Context, infno string, req CallRequest) (Call
 	out := CallAnswer{Infno: infno, Name: transaction.NameZH, RefMsg: answer.RefMsgID, Warning: answer.WarnMsg, Output: answer.Output}
 	if len(out.Output) == 0 {
 		out.Output = json.RawMessage("null")
+	}
+	deviations, err := s.parts.Upstream.Deviations(answer)
+	if err != nil {
+		return CallAnswer{}, harmless(err)
+	}
+	for _, d := range deviations {
+		out.Deviations = append(out.Deviations, d.String())
 	}
 	return out, nil
 }

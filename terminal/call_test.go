@@ -26,8 +26,13 @@ func TestCall(t *testing.T) {
 	}
 	const psnNo = "51010000000000001000356767" // of the simulated centre's people
 	got, err := b.Service.Call(ctx, "5201", terminal.CallRequest{Input: input(psnNo), Area: "510100"})
-	if err != nil || got.Infno != "5201" || got.Name != "就诊信息查询" || !strings.Contains(string(got.Output), v.MdtrtID) {
+	if err != nil || got.Infno != "5201" || got.Name != "就诊信息查询" || !strings.Contains(string(got.Output), v.MdtrtID) || len(got.Deviations) != 0 {
 		t.Errorf("5201: %+v, %v", got, err)
+	}
+	// The tables want at least a row of 5301.
+	chronic := terminal.CallRequest{Input: json.RawMessage(`{"data":{"psn_no":"33010000000000001000439052"}}`), Area: "330100"}
+	if got, err := b.Service.Call(ctx, "5301", chronic); err != nil || len(got.Deviations) != 0 {
+		t.Errorf("5301: %+v, %v", got, err)
 	}
 	for _, x := range []struct {
 		infno, input, area string

@@ -20,7 +20,8 @@ type callCmd struct {
 const maxInput = 1 << 20
 
 // Run sends the transaction and prints what came back: with --json the whole
-// answer, else the output alone. Both may name people.
+// answer, else the output alone, and where it differs from the tables to
+// standard error. Both may name people.
 func (c *callCmd) Run(a *app) error {
 	in := a.in
 	if c.Input != "-" {
@@ -49,6 +50,9 @@ func (c *callCmd) Run(a *app) error {
 	}
 	if answer.Warning != "" {
 		fmt.Fprintln(a.errs, answer.Warning)
+	}
+	for _, d := range answer.Deviations {
+		fmt.Fprintln(a.errs, a.say("应答与接口表不一致：", "the answer differs from the tables: ")+d)
 	}
 	a.json(answer.Output)
 	return nil
