@@ -47,6 +47,7 @@ func newOutbox(s *Service) outbox {
 	o.post.Handle(LetterWithdraw, s.sendWithdrawal)
 	o.post.Handle(LetterUpload, s.sendUpload)
 	o.post.Handle(LetterDebit, s.sendDebit)
+	o.post.Handle(LetterRefund, s.sendRefund)
 	return o
 }
 

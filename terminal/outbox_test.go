@@ -271,3 +271,95 @@ func TestOutboxWantsTheRight(t *testing.T) {
 		}
 	}
 }
+
+// A refund that nobody waits for goes through the journal: once, also where its
+// answer is lost, and not at all where the centre has not been asked yet.
+func TestQueuedRefund(t *testing.T) {
+	for name, faults := range map[string][]centersim.Fault{
+		"at once":       nil,
+		"maintenance":   {{Infno: "9001", Kind: centersim.HTTPBefore, Number: 503}},
+		"a bad gateway": {{Infno: "2208", Kind: centersim.HTTPBefore, Number: 429}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := deskbed.New(t, deskbed.Options{Configure: impatient})
+			b.Ready()
+			v := b.Tried()
+			v, err := b.Service.Settle(t.Context(), v.ID, deskbed.Agreed(v))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Center.Order(faults...); err != nil {
+				t.Fatal(err)
+			}
+			first, err := b.Service.QueueRefund(t.Context(), terminal.RefundRequest{Entry: v.Journal, Reason: "policy"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again, err := b.Service.QueueRefund(t.Context(), terminal.RefundRequest{Entry: v.Journal}); err == nil && again.ID != first.ID {
+				t.Errorf("queued twice: %+v", again)
+			}
+			awaitItem(t, b, terminal.LetterRefund, "sent")
+			if n := booked(t, b, "2208"); n != 1 {
+				t.Errorf("refunded %d times", n)
+			}
+			if got, err := b.Service.Visit(v.ID); err != nil || len(got.Refunds) != 1 || got.Refunds[0].Reason != "policy" {
+				t.Errorf("visit: %+v, %v", got, err)
+			}
+			if _, err := b.Service.QueueRefund(t.Context(), terminal.RefundRequest{Entry: v.Journal}); code(err) != fault.VisitState {
+				t.Errorf("queued although it was taken back: %v", err)
+			}
+		})
+	}
+}
+
+// The answer to a queued refund is lost: it is in doubt in the journal, is not
+// sent again, and ends when a person has decided it there.
+func TestQueuedRefundInDoubt(t *testing.T) {
+	b := deskbed.New(t, deskbed.Options{Configure: impatient})
+	b.Ready()
+	v := b.Tried()
+	v, err := b.Service.Settle(t.Context(), v.ID, deskbed.Agreed(v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Center.Order(centersim.Fault{Infno: "2208", Kind: centersim.DropAfter}); err != nil {
+		t.Fatal(err)
+	}
+	item, err := b.Service.QueueRefund(t.Context(), terminal.RefundRequest{Entry: v.Journal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Await("it was tried more than once", func(terminal.State) bool {
+		list, err := b.Service.Outbox(t.Context(), "all", terminal.LetterRefund, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list.Items[0].Misses > 2
+	})
+	if n := booked(t, b, "2208"); n != 1 {
+		t.Fatalf("sent again: booked %d times", n)
+	}
+	day, err := b.Service.Journal(t.Context(), "", "unknown", 10)
+	if err != nil || len(day.Entries) != 1 {
+		t.Fatalf("journal: %+v, %v", day, err)
+	}
+	at := b.Center.Settlements()
+	negative := func(yuan string) string {
+		if yuan == "0.00" {
+			return yuan
+		}
+		return "-" + yuan
+	}
+	if _, err := b.Service.Resolve(t.Context(), day.Entries[0].ID, terminal.ResolveRequest{
+		Outcome: "done", Who: "chief", Reason: "told by the centre", SettlementID: at[len(at)-1].SetlID,
+		Total: negative(v.Receipt.Total), Fund: negative(v.Receipt.Fund), Account: negative(v.Receipt.Account), Cash: negative(v.Receipt.Cash),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if i := awaitItem(t, b, terminal.LetterRefund, "sent"); i.ID != item.ID {
+		t.Errorf("another item: %+v", i)
+	}
+	if n := booked(t, b, "2208"); n != 1 {
+		t.Errorf("booked %d times", n)
+	}
+}

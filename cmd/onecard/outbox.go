@@ -15,11 +15,12 @@ import (
 )
 
 type outboxCmd struct {
-	List  outboxListCmd  `cmd:"" default:"withargs" help:"List what waits, or what could not be delivered."`
-	Show  outboxShowCmd  `cmd:"" help:"Show one item with what would be sent, decrypted by onecardd."`
-	Add   outboxAddCmd   `cmd:"" help:"Queue an upload that may wait."`
-	Retry outboxRetryCmd `cmd:"" help:"Send an item again that could not be delivered."`
-	Drop  outboxDropCmd  `cmd:"" help:"Give an item up: it is never sent."`
+	List   outboxListCmd   `cmd:"" default:"withargs" help:"List what waits, or what could not be delivered."`
+	Show   outboxShowCmd   `cmd:"" help:"Show one item with what would be sent, decrypted by onecardd."`
+	Add    outboxAddCmd    `cmd:"" help:"Queue an upload that may wait."`
+	Refund outboxRefundCmd `cmd:"" help:"Have a settlement taken back that nobody waits for."`
+	Retry  outboxRetryCmd  `cmd:"" help:"Send an item again that could not be delivered."`
+	Drop   outboxDropCmd   `cmd:"" help:"Give an item up: it is never sent."`
 }
 
 type outboxListCmd struct {
@@ -159,6 +160,25 @@ func (c *outboxAddCmd) Run(a *app) error {
 		return err
 	}
 	i, err := client.QueueUpload(a.ctx, terminal.UploadRequest{Infno: c.Infno, Input: bytes.TrimSpace(text), Area: c.Area, Lane: c.Lane, Once: c.Once})
+	if err != nil {
+		return err
+	}
+	a.outboxItem(i)
+	return nil
+}
+
+type outboxRefundCmd struct {
+	Entry  int64  `arg:"" help:"Number of the settlement's entry in the journal."`
+	Reason string `help:"Why, for the receipt."`
+}
+
+// Run queues a refund.
+func (c *outboxRefundCmd) Run(a *app) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	i, err := client.QueueRefund(a.ctx, terminal.RefundRequest{Entry: c.Entry, Reason: c.Reason})
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,10 @@ func outboxRoutes() []Route {
 			serve: post(func(s *Server, r *http.Request, body terminal.UploadRequest) (any, error) {
 				return s.desk.QueueUpload(r.Context(), body)
 			})},
+		{Method: "POST", Path: "/v1/outbox/refund", Summary: "Have a settlement taken back that nobody waits for; the same is queued once", Body: terminal.RefundRequest{}, Answer: terminal.OutboxDetail{}, NoPage: true,
+			serve: post(func(s *Server, r *http.Request, body terminal.RefundRequest) (any, error) {
+				return s.desk.QueueRefund(r.Context(), body)
+			})},
 		{Method: "POST", Path: "/v1/outbox/{id}/retry", Summary: "Send an item again that could not be delivered: who, why", Body: terminal.OutboxOrder{}, Answer: terminal.OutboxDetail{}, NoPage: true,
 			serve: decideItem((*terminal.Service).RetryLetter)},
 		{Method: "POST", Path: "/v1/outbox/{id}/drop", Summary: "Give an item up, it is never sent: who, why", Body: terminal.OutboxOrder{}, Answer: terminal.OutboxDetail{}, NoPage: true,
@@ -89,6 +93,11 @@ func (c *Client) OutboxItem(ctx context.Context, id int64) (out terminal.OutboxD
 // QueueUpload puts an upload into the outbox.
 func (c *Client) QueueUpload(ctx context.Context, r terminal.UploadRequest) (out terminal.OutboxDetail, err error) {
 	return out, c.do(ctx, "POST", "/v1/outbox", r, &out)
+}
+
+// QueueRefund has a settlement taken back when the centre can be asked.
+func (c *Client) QueueRefund(ctx context.Context, r terminal.RefundRequest) (out terminal.OutboxDetail, err error) {
+	return out, c.do(ctx, "POST", "/v1/outbox/refund", r, &out)
 }
 
 // RetryLetter has an item sent again.
