@@ -128,7 +128,12 @@ func (s *Service) Refund(ctx context.Context, visit string, req RefundRequest) (
 	if refund.SetlTime != "" {
 		doc.Time = refund.SetlTime
 	}
-	s.visits.update(one, func(r *record) { r.takenBack(doc) })
+	shown := s.visits.shows(one)
+	s.visits.update(one, func(r *record) {
+		r.takenBack(doc)
+		// Who is at the desk now is not disturbed: the visit waits until it is resumed.
+		r.SetAside, r.Dismissed = !shown, false
+	})
 	if err := s.visits.store(ctx, one); err != nil {
 		s.parts.Log.WithError(err).Error("the refunded visit could not be stored; the journal has its refund")
 	}

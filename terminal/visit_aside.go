@@ -167,6 +167,13 @@ func (s *Service) cardOf(ctx context.Context, r record, id string) (string, erro
 	return d.id, nil // settling looks at the card again
 }
 
+// shows reports whether pages show the visit.
+func (v *visits) shows(one *visit) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.latest == one
+}
+
 // hide takes a visit from the page.
 func (v *visits) hide(one *visit) {
 	v.mu.Lock()

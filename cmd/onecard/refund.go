@@ -13,6 +13,7 @@ type refundCmd struct {
 	Visit  string `arg:"" optional:"" help:"Number of the visit whose settlement is taken back."`
 	Entry  int64  `help:"Number of the settlement's entry in the journal, instead of the visit."`
 	Reason string `help:"Why, for the receipt."`
+	GiveUp bool   `help:"Then give the visit up: its lines and its registration are taken back, too."`
 	Yes    bool   `help:"Refund without asking." short:"y"`
 }
 
@@ -59,6 +60,11 @@ func (c *refundCmd) Run(a *app) error {
 			fmt.Fprintf(a.errs, "%s\n", a.say("退费结果未知：不要再次退费，不要退现金；查看 onecard journal --outcome unknown。", "The outcome of the refund is unknown: do not refund again and pay nothing back; look at onecard journal --outcome unknown."))
 		}
 		return err
+	}
+	if c.GiveUp {
+		if err := client.Abandon(context.WithoutCancel(a.ctx), refund.Visit); err != nil {
+			return err
+		}
 	}
 	if a.JSON {
 		a.json(refund)
