@@ -235,6 +235,28 @@ func (c *Center) chronicOf(p *person) []*declaration {
 	return list
 }
 
+// referralsOf are a person's referrals: those of people.json, which say nothing
+// of the hospital, and those filed since.
+func (c *Center) referralsOf(p *person) []*declaration {
+	var list []*declaration
+	for _, f := range p.Filings {
+		if f.Type != "referral" {
+			continue // who lives elsewhere was referred by nobody
+		}
+		x := &declaration{Begndate: f.Begndate, Enddate: f.Enddate, Details: map[string]string{
+			"reflin_medins_name": "-", "refl_rea": "-", "refl_date": f.Begndate, "mdtrtarea_admdvs": (f.Areas[0] + "0000")[:6],
+		}}
+		x.at, _ = time.ParseInLocation("2006-01-02", f.Begndate, china) // checked at the start
+		list = append(list, x)
+	}
+	for _, x := range c.state.declared[p.PsnNo] {
+		if x.infno == "2501" && !x.withdrawn {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
 // queryFilings answers 5301, 5302 and 5304.
 func (c *Center) queryFilings(r *request, p *person, d record) (any, error) {
 	rows := []object{}
@@ -262,8 +284,8 @@ func (c *Center) queryFilings(r *request, p *person, d record) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, x := range c.state.declared[p.PsnNo] {
-		if x.infno != "2501" || x.withdrawn || x.at.Before(from) || x.at.After(to) {
+	for _, x := range c.referralsOf(p) {
+		if x.at.Before(from) || x.at.After(to) {
 			continue
 		}
 		insutype := x.Insutype

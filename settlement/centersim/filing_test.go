@@ -107,6 +107,25 @@ func TestReferral(t *testing.T) {
 	want("filed for the province", "160.00")
 }
 
+// TestReferralsFromFile: 5304 shows the referrals of people.json, too.
+func TestReferralsFromFile(t *testing.T) {
+	data := edited(t, "people.json", `"type": "residence", "areas": ["11", "31", "33", "41", "44", "51"]`, `"type": "referral", "areas": ["51"]`)
+	d := newDesk(start(t, Config{Data: data}))
+	d.signIn(t)
+	p, _ := d.patient("张三")
+	for begin, want := range map[string]int{"2020-01-01 00:00:00": 1, "2020-01-01 00:00:01": 0} {
+		rows := d.call(t, "5304", "410100", msg{"data": msg{"psn_no": p.PsnNo, "begntime": begin}})["refmedin"].([]any)
+		if len(rows) != want {
+			t.Fatalf("since %s: %v", begin, rows)
+		}
+		if want == 1 {
+			if r := record(rows[0].(map[string]any)); r.text("begndate") != "2020-01-01" || r["enddate"] != nil || r["reflin_medins_no"] != nil || r.text("out_flag") != "1" {
+				t.Errorf("%v", r)
+			}
+		}
+	}
+}
+
 // TestChronicFiling: 2503 opens med_type 14 for a disease, 2504 closes it.
 func TestChronicFiling(t *testing.T) {
 	d := newDesk(start(t, Config{}))

@@ -50,9 +50,9 @@ func startPostgres(t *testing.T) *aPostgres {
 	}
 	slices.SortFunc(found, func(a, b string) int { return version(a) - version(b) })
 	s := &aPostgres{bin: filepath.Dir(found[len(found)-1])}
-	// Not t.TempDir: that is for one user alone, and its path may be too long
-	// for a socket.
-	if s.dir, err = os.MkdirTemp("", "onecard-pg"); err != nil {
+	// Not t.TempDir: that is for one user alone, and its path, or that of
+	// TMPDIR, may be too long for a socket.
+	if s.dir, err = os.MkdirTemp("/tmp", "onecard-pg"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -2,6 +2,8 @@ package centersim
 
 import (
 	"encoding/base64"
+	"maps"
+	"slices"
 	"testing"
 )
 
@@ -107,14 +109,15 @@ func TestRepeatedBookings(t *testing.T) {
 
 // TestFaultsOfEvery: every transaction meets the faults that are ordered for it.
 func TestFaultsOfEvery(t *testing.T) {
-	for infno := range paths {
-		for _, kind := range []FaultKind{HTTPBefore, HTTPAfter, HTMLBefore, HTMLAfter, Truncate} {
+	d := newDesk(start(t, Config{}))
+	d.signIn(t)
+	all := slices.Concat(others, slices.Collect(maps.Keys(paths)), slices.Collect(maps.Keys(uploads)))
+	for _, infno := range all {
+		for _, kind := range []FaultKind{HTTPBefore, HTTPAfter, HTMLBefore, HTMLAfter, Truncate, BrokenJSON} {
 			f := Fault{Infno: infno, Kind: kind, Number: 502}
 			if parsed, err := ParseFault(f.String()); err != nil || parsed.Infno != infno {
 				t.Fatalf("%s: %v", f, err)
 			}
-			d := newDesk(start(t, Config{}))
-			d.signIn(t)
 			if err := d.c.Order(f); err != nil {
 				t.Fatal(err)
 			}
