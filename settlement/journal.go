@@ -52,7 +52,7 @@ type Journal struct {
 
 	// The statements of every settlement, parsed once: with the schema's
 	// triggers, parsing costs as much as the fsync.
-	insert, readOne, update, chain *sql.Stmt
+	insert, readOne, update, chain, openVisit, changeVisit *sql.Stmt
 
 	queue   sync.Mutex // protects the next three
 	waiting []*change

@@ -191,7 +191,8 @@ func (j *Journal) open(accepted *Decision) error {
 	for _, s := range []struct {
 		statement **sql.Stmt
 		query     string
-	}{{&j.insert, insertEntry}, {&j.readOne, readEntry}, {&j.update, updateEntry}, {&j.chain, insertLink}} {
+	}{{&j.insert, insertEntry}, {&j.readOne, readEntry}, {&j.update, updateEntry}, {&j.chain, insertLink},
+		{&j.openVisit, insertVisit}, {&j.changeVisit, updateVisit}} {
 		if *s.statement, err = j.write.PrepareContext(ctx, s.query); err != nil {
 			return unavailable(err)
 		}
@@ -337,7 +338,7 @@ func (j *Journal) Close() error {
 		j.mark = nil
 		j.marked.Unlock()
 	}
-	for _, statement := range []*sql.Stmt{j.insert, j.readOne, j.update, j.chain} {
+	for _, statement := range []*sql.Stmt{j.insert, j.readOne, j.update, j.chain, j.openVisit, j.changeVisit} {
 		if statement != nil {
 			errs = append(errs, statement.Close())
 		}

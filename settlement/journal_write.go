@@ -71,7 +71,15 @@ func (b *batch) exec(ctx context.Context, query string, args ...any) error {
 }
 
 func (b *batch) affect(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := b.tx.ExecContext(ctx, query, args...)
+	return affected(b.tx.ExecContext(ctx, query, args...))
+}
+
+// affectBy is affect with a statement that is parsed already.
+func (b *batch) affectBy(ctx context.Context, s *sql.Stmt, args ...any) (int64, error) {
+	return affected(b.statement(ctx, s).ExecContext(ctx, args...))
+}
+
+func affected(result sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, unavailable(err)
 	}

@@ -19,6 +19,14 @@ var (
 	ErrVisitChanged = fault.New(fault.VisitState, "the visit was changed meanwhile")
 )
 
+const (
+	insertVisit = `INSERT INTO visit (id, state, version, opened_at, updated_at, body)
+		VALUES (?1, ?2, 1, ?3, ?3, ?4) ON CONFLICT (id) DO NOTHING`
+
+	updateVisit = `UPDATE visit SET state = ?2, version = version + 1, updated_at = ?3, body = ?4
+		WHERE id = ?1 AND version = ?5`
+)
+
 // Visits keeps what a terminal knows of its visits in the journal's file, so
 // that a visit can be resumed after a crash. What a visit is made of is the
 // terminal's matter; here it is a JSON text. Visits hold personal data.
@@ -62,12 +70,9 @@ func (v *Visits) put(ctx context.Context, visit Visit, also func(context.Context
 	var n int64
 	err := v.j.commit(ctx, func(ctx context.Context, b *batch) (err error) {
 		if visit.Version == 0 {
-			n, err = b.affect(ctx, `INSERT INTO visit (id, state, version, opened_at, updated_at, body)
-				VALUES (?1, ?2, 1, ?3, ?3, ?4) ON CONFLICT (id) DO NOTHING`,
-				visit.ID, visit.State, now.UnixMilli(), body)
+			n, err = b.affectBy(ctx, v.j.openVisit, visit.ID, visit.State, now.UnixMilli(), body)
 		} else {
-			n, err = b.affect(ctx, `UPDATE visit SET state = ?2, version = version + 1, updated_at = ?3, body = ?4
-				WHERE id = ?1 AND version = ?5`, visit.ID, visit.State, now.UnixMilli(), body, visit.Version)
+			n, err = b.affectBy(ctx, v.j.changeVisit, visit.ID, visit.State, now.UnixMilli(), body, visit.Version)
 		}
 		if err != nil || n == 0 {
 			return err

@@ -105,10 +105,14 @@ func (s *Service) settled(day string, done bool) bool {
 	defer s.mu.Unlock()
 	s.counted.open--
 	s.counted.ended++
-	if !done || day != s.day.Day || s.counted.skipped {
+	switch {
+	case done && day == s.day.Day && !s.counted.skipped:
+		s.day.Done++
+	case done && s.counted.open > 0:
+		s.counted.skipped = true // whoever ends last looks at it
+	default:
 		return false
 	}
-	s.day.Done++
 	return true
 }
 
@@ -127,16 +131,30 @@ func (s *Service) checkJournal(ctx context.Context) bool {
 	}
 	s.visits.learn(ctx)
 	s.releaseDebits(ctx)
+	s.mu.Lock()
+	busy := s.counted.open > 0
+	s.mu.Unlock()
+	if busy {
+		return true // who settles keeps the count right
+	}
 	return s.countDay(ctx)
 }
 
 // countDay publishes the counts of today. Where a settlement ended meanwhile,
 // what was counted may or may not hold it, and is not published: who settles
-// keeps the count right.
+// keeps the count right. While one is under way nothing is counted, for that
+// reads all of the day; the last one to end does it.
 func (s *Service) countDay(ctx context.Context) bool {
 	s.mu.Lock()
 	before := s.counted
+	if before.open > 0 {
+		s.counted.skipped = true
+	}
 	s.mu.Unlock()
+	if before.open > 0 {
+		s.countUnknown(ctx)
+		return true
+	}
 	day := settlement.FormatDate(s.parts.Now())
 	t, err := s.parts.Journal.Totals(ctx, day)
 	if err != nil && ctx.Err() != nil {
