@@ -209,10 +209,9 @@ func scanAttempt(row interface{ Scan(...any) error }) (Attempt, error) {
 
 // An UnknownEntry is an entry of unknown outcome with the latest attempt at it.
 type UnknownEntry struct {
-	Entry   int64
-	Since   time.Time // when it became unknown
-	Latest  Attempt   // N 0: nobody has asked yet
-	Useless int       // attempts since that reached upstream and decided nothing
+	Entry  int64
+	Since  time.Time // when it became unknown
+	Latest Attempt   // N 0: nobody has asked yet
 }
 
 // GivenUp says whether a person has to decide it.
@@ -221,8 +220,7 @@ func (d UnknownEntry) GivenUp() bool { return d.Latest.N > 0 && d.Latest.Next.Is
 // maxUnknowns bounds what one look at the journal returns.
 const maxUnknowns = 1000
 
-const selectUnknowns = `SELECT e.id, coalesce(e.closed_at, 0), coalesce(a.n, 0), coalesce(a.at, 0), coalesce(a.next_at, 0), coalesce(a.finding, '{}'),
-		(SELECT count(*) FROM attempt u WHERE u.entry = e.id AND u.finding NOT LIKE '%"reason":"line"%' AND u.finding NOT LIKE '%"reason":"early"%')
+const selectUnknowns = `SELECT e.id, coalesce(e.closed_at, 0), coalesce(a.n, 0), coalesce(a.at, 0), coalesce(a.next_at, 0), coalesce(a.finding, '{}')
 		FROM entry e INDEXED BY entry_unresolved LEFT JOIN attempt a ON a.entry = e.id AND a.n = (SELECT max(n) FROM attempt WHERE entry = e.id)
 		WHERE e.outcome = 'unknown' AND e.outcome IN ('intended', 'unknown') ORDER BY e.id LIMIT ?`
 
@@ -239,7 +237,7 @@ func (j *Journal) Unknowns(ctx context.Context) ([]UnknownEntry, error) {
 		var d UnknownEntry
 		var since, at, next int64
 		var text string
-		if err := rows.Scan(&d.Entry, &since, &d.Latest.N, &at, &next, &text, &d.Useless); err != nil {
+		if err := rows.Scan(&d.Entry, &since, &d.Latest.N, &at, &next, &text); err != nil {
 			return nil, fmt.Errorf("doubts: %w", unavailable(err))
 		}
 		d.Since, d.Latest.Entry = milli(since), d.Entry

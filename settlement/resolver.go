@@ -220,7 +220,11 @@ func (r *Resolver) resolve(ctx context.Context, id int64, by string) (Resolution
 	r.mu.Unlock()
 	res := Resolution{Entry: id, Outcome: Unknown, Attempt: a}
 	if decided.conclusion != nil {
-		if err := r.cfg.Journal.Conclude(ctx, id, *decided.conclusion); err != nil {
+		err := r.cfg.Journal.Conclude(ctx, id, *decided.conclusion)
+		if errors.Is(err, ErrEntryClosed) { // by a person, while upstream was asked
+			return r.afterwards(ctx, id, *decided.conclusion, q.asked)
+		}
+		if err != nil {
 			return res, err
 		}
 		res.Outcome = decided.conclusion.Outcome

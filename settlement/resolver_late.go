@@ -78,38 +78,61 @@ func (r *Resolver) match(ctx context.Context, l Late) (again bool, err error) {
 		r.Wake() // no better than none; but upstream answers
 		return false, nil
 	}
-	a := Attempt{Entry: e.ID, At: r.cfg.Now(), Finding: AttemptFinding{Asked: []Asked{{Infno: e.Infno, At: r.cfg.Now(), Found: SaidLate, Fault: c.Fault, SetlID: c.SetlID}}}}
+	asked := Asked{Infno: e.Infno, At: r.cfg.Now(), Found: SaidLate, Fault: c.Fault, SetlID: c.SetlID}
 	if c.Booked != nil {
-		a.Finding.Asked[0].Total = &c.Booked.Total
+		asked.Total = &c.Booked.Total
 	}
-	res := Resolution{Entry: e.ID, Outcome: e.Outcome}
-	switch {
-	case e.Outcome == Unknown:
-		a.Finding.Verdict, a.Next = VerdictNever, a.At.Add(r.cfg.Patience.interval(0))
-		if c.Outcome == Done {
-			a.Finding.Verdict = VerdictBooked
-		}
-		if res.Attempt, err = r.cfg.Journal.addAttempt(ctx, a); err != nil {
-			return false, err
-		}
-		if err := r.cfg.Journal.Conclude(ctx, e.ID, c); err != nil {
-			return false, fmt.Errorf("late answer: %w", err)
-		}
-		res.Outcome = c.Outcome
-	case e.Outcome == c.Outcome && e.SetlID == c.SetlID, e.Outcome == Refused && c.Outcome == Refused, e.ReversedBy != 0 && c.Outcome == Done:
-		return false, nil // found out meanwhile, or taken back by 2601
-	default:
-		a.Finding.Verdict, a.Finding.Reason = VerdictContradicted, ReasonLateOther
-		if c.Outcome == Done && e.Outcome == Refused {
-			a.Finding.Reason = ReasonLateBooked
-		}
-		if res.Attempt, err = r.cfg.Journal.addAttempt(ctx, a); err != nil {
-			return false, err
-		}
-		res.Contradicts = true
+	res, err := r.conclude(ctx, e, c, []Asked{asked})
+	if err != nil {
+		return false, fmt.Errorf("late answer: %w", err)
 	}
 	r.cfg.Told(res)
 	return false, nil
+}
+
+// conclude closes an entry by a late answer.
+func (r *Resolver) conclude(ctx context.Context, e Entry, c Conclusion, asked []Asked) (Resolution, error) {
+	if e.Outcome != Unknown {
+		return r.afterwards(ctx, e.ID, c, asked)
+	}
+	a := Attempt{Entry: e.ID, At: r.cfg.Now(), Finding: AttemptFinding{Verdict: VerdictNever, Asked: asked}}
+	a.Next = a.At.Add(r.cfg.Patience.interval(0)) // where the conclusion cannot be written
+	if c.Outcome == Done {
+		a.Finding.Verdict = VerdictBooked
+	}
+	a, err := r.cfg.Journal.addAttempt(ctx, a)
+	if err != nil {
+		return Resolution{}, err
+	}
+	err = r.cfg.Journal.Conclude(ctx, e.ID, c)
+	if errors.Is(err, ErrEntryClosed) {
+		return r.afterwards(ctx, e.ID, c, asked)
+	}
+	return Resolution{Entry: e.ID, Outcome: c.Outcome, Attempt: a}, err
+}
+
+// afterwards holds what upstream says against an entry that was closed
+// meanwhile. Where they agree, or 2601 took it back, nothing is to be said;
+// otherwise a person must see to it.
+func (r *Resolver) afterwards(ctx context.Context, id int64, c Conclusion, asked []Asked) (Resolution, error) {
+	e, err := r.cfg.Journal.Get(ctx, id)
+	if err != nil {
+		return Resolution{}, err
+	}
+	res := Resolution{Entry: id, Outcome: e.Outcome}
+	if e.Outcome == c.Outcome && (c.Outcome != Done || e.SetlID == c.SetlID) || e.ReversedBy != 0 && c.Outcome == Done {
+		return res, nil
+	}
+	f := AttemptFinding{Verdict: VerdictContradicted, Reason: ReasonLateOther, Asked: asked}
+	if c.Outcome == Done && e.Outcome == Refused {
+		f.Reason = ReasonLateBooked
+	}
+	if n := len(f.Asked); n == 0 || f.Asked[n-1].SetlID == "" {
+		f.Asked = append(f.Asked, Asked{Infno: e.Infno, At: r.cfg.Now(), Found: SaidNothing, SetlID: c.SetlID})
+	}
+	res.Attempt, err = r.cfg.Journal.addAttempt(ctx, Attempt{Entry: id, At: r.cfg.Now(), Finding: f})
+	res.Contradicts = err == nil
+	return res, err
 }
 
 // lateConclusion is what a late answer says of an entry; known is false where it
@@ -162,11 +185,14 @@ func (r *Resolver) contradiction(ctx context.Context, e Entry, by string) (Resol
 	}
 	setlID, last := "", Reason("")
 	for _, a := range attempts {
-		if a.Finding.Verdict == VerdictContradicted && len(a.Finding.Asked) > 0 {
-			if id := a.Finding.Asked[0].SetlID; id != "" {
-				setlID = id
+		if a.Finding.Verdict != VerdictContradicted {
+			continue
+		}
+		last = a.Finding.Reason
+		for _, asked := range a.Finding.Asked {
+			if asked.SetlID != "" {
+				setlID = asked.SetlID
 			}
-			last = a.Finding.Reason
 		}
 	}
 	q := &inquiry{r: r, entry: e, at: r.cfg.Now(), excluded: make(map[string]bool)}

@@ -117,3 +117,53 @@ func TestLateAnswerIsGivenUpWithTheClient(t *testing.T) {
 	}
 	r.center.Release()
 }
+
+// A person who decides while upstream is being asked is not overruled, and is
+// told where upstream says otherwise.
+func TestDecidedWhileAsked(t *testing.T) {
+	for decision, contradicts := range map[settlement.Outcome]bool{settlement.Refused: true, settlement.Done: false} {
+		t.Run(string(decision), func(t *testing.T) {
+			r := newRescue(t, centersim.Config{})
+			in := r.visit("OP1")
+			r.order("2207:drop-after", "9101:hang-before")
+			if _, err := r.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
+				t.Fatal(err)
+			}
+			booked := r.center.Settlements()[0]
+			type result struct {
+				res settlement.Resolution
+				err error
+			}
+			done := make(chan result, 1)
+			go func() {
+				res, err := r.resolver.Resolve(t.Context(), 1, "")
+				done <- result{res, err}
+			}()
+			if err := r.center.AwaitHanging(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.resolver.Resolve(t.Context(), 1, "0001"); fault.Of(err).Code != fault.VisitState {
+				t.Errorf("asked twice at once: %v", err)
+			}
+			c := settlement.Conclusion{Outcome: decision}
+			if decision == settlement.Done {
+				c.SetlID, c.Booked = booked.SetlID, &in.Agreed
+			}
+			if err := r.journal.Decide(t.Context(), 1, c, "chief", "they said so"); err != nil {
+				t.Fatal(err)
+			}
+			r.center.Release()
+			got := <-done
+			if got.err != nil || got.res.Outcome != decision || got.res.Contradicts != contradicts {
+				t.Errorf("%+v, %v", got.res, got.err)
+			}
+			list, err := r.journal.Contradicted(t.Context())
+			if err != nil || (len(list) == 1) != contradicts {
+				t.Errorf("%v, %v", list, err)
+			}
+			if e := r.entry(1); e.Outcome != decision {
+				t.Errorf("%v", e)
+			}
+		})
+	}
+}

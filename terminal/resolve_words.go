@@ -20,8 +20,8 @@ var reasonTexts = map[settlement.Reason]Text{
 	settlement.ReasonTakenBack:  {"医保中心已记账，后又撤销。", "The centre booked it and has taken it back."},
 	settlement.ReasonNotRefund:  {"无法确定退费是否成功；不会再次自动退费。", "Whether the refund was booked is not certain; it is never sent again by itself."},
 	settlement.ReasonReversal:   {"医保中心拒绝冲正。", "The centre refused to reverse it."},
-	settlement.ReasonLateBooked: {"迟到的应答说已结算，而日志为未结算。", "A late answer says that it is booked; the journal says that it is not."},
-	settlement.ReasonLateOther:  {"迟到的应答说被拒绝或结算不同，而日志为已结算。", "A late answer says that it was refused, or booked otherwise; the journal says that it is done."},
+	settlement.ReasonLateBooked: {"后到的应答或查询表明已结算，而日志为未结算。", "A later answer says that it is booked; the journal says that it is not."},
+	settlement.ReasonLateOther:  {"后到的应答或查询表明未结算或结算不同，而日志为已结算。", "A later answer says that it is not booked, or otherwise; the journal says that it is done."},
 }
 
 // verdictTexts say what an attempt came to.
