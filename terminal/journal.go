@@ -57,7 +57,7 @@ func entryDocument(e settlement.Entry) Entry {
 		ID: e.ID, Visit: e.Visit, Transaction: e.Infno, MsgID: e.MsgID, Opened: e.OpenedAt,
 		Outcome: string(e.Outcome),
 		Total:   e.Total.Yuan(), Fund: e.Fund.Yuan(), Account: e.Account.Yuan(), Cash: e.Cash.Yuan(),
-		SettlementID: e.SetlID, MdtrtID: e.MdtrtID, Holder: e.Holder,
+		SettlementID: e.SetlID, MdtrtID: e.MdtrtID, Holder: e.Holder, Undoes: e.Undoes, ReversedBy: e.ReversedBy,
 	}
 	if !e.ClosedAt.IsZero() {
 		doc.Closed = &e.ClosedAt

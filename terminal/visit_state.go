@@ -186,6 +186,8 @@ type Entry struct {
 	SettlementID string     `json:"settlement_id,omitempty"`
 	MdtrtID      string     `json:"mdtrt_id,omitempty"`
 	Holder       string     `json:"holder"`
+	Undoes       int64      `json:"undoes,omitempty"`      // the entry that this one takes back
+	ReversedBy   int64      `json:"reversed_by,omitempty"` // the entry that took this one back
 	Fault        *Fault     `json:"fault"`
 }
 

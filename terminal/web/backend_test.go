@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -42,6 +43,8 @@ type desk struct {
 	files  map[string]object
 
 	settlement string // "", "lost", "sums", "refused"
+	refunding  string // "", "lost"
+	aside      []object
 	pin        string // "", "wrong"
 	skew       string // added to every line amount: a service that computes wrongly
 	institute  string
@@ -347,6 +350,25 @@ func (d *desk) serve(r *http.Request, in object) (int, any) {
 			return refuse(403, "OC-1304", "需要先输入密码。", "The PIN is needed first.")
 		}
 		return 200, object{"file": d.files[strings.TrimPrefix(path, "readers/r1/files/")]}
+	case path == "visits" && r.Method == http.MethodGet:
+		return 200, object{"visits": d.aside}
+	case strings.HasSuffix(path, "/set-aside"):
+		visit["set_aside"] = true
+		d.aside = append(d.aside, visit)
+		d.state["visit"] = nil
+		return 200, visit
+	case strings.HasSuffix(path, "/resume"):
+		for i, v := range d.aside {
+			if strings.Contains(path, v["id"].(string)) {
+				d.aside = slices.Delete(d.aside, i, i+1)
+				v["set_aside"] = false
+				d.state["visit"] = v
+				return 200, v
+			}
+		}
+		return refuse(404, "OC-2303", "没有该就诊。", "There is no such visit.")
+	case strings.HasPrefix(path, "journal/") && strings.HasSuffix(path, "/refund"):
+		return d.refund(strings.TrimSuffix(strings.TrimPrefix(path, "journal/"), "/refund"), in)
 	case path == "visits" && r.Method == http.MethodPost:
 		if !ready || d.card["authenticated"] != true {
 			return refuse(403, "OC-1408", "卡片尚未通过认证，不能结算。", "The card is not authenticated.")
@@ -354,7 +376,7 @@ func (d *desk) serve(r *http.Request, in object) (int, any) {
 		usual := d.state["counter"].(object)
 		visit = object{"id": fmt.Sprintf("V20261121-%04d", len(d.journal)+1), "state": "registered", "reader": "r1", "opened": "2026-11-21T10:00:00+08:00", "holder": object{"name": d.card["holder"].(object)["name"]},
 			"person":   object{"insutype": object{"code": "310", "zh": "职工基本医疗保险", "en": "Employees' basic medical insurance"}, "psn_type": object{"code": "12", "zh": "退休人员", "en": "retired"}, "balance": "1234.56", "area": "510100"},
-			"mdtrt_id": "M0001", "med_type": usual["med_type"], "department": usual["department"], "doctor": usual["doctor"], "diagnoses": usual["diagnoses"], "lines": []object{}, "total": "0.00", "trial": nil, "receipt": nil, "fault": nil, "next": []string{"lines", "abandon"}}
+			"mdtrt_id": "M0001", "med_type": usual["med_type"], "department": usual["department"], "doctor": usual["doctor"], "diagnoses": usual["diagnoses"], "lines": []object{}, "total": "0.00", "trial": nil, "receipt": nil, "fault": nil, "next": []string{"lines", "set-aside", "abandon"}}
 		for _, field := range []string{"department", "doctor", "diagnoses"} {
 			if in[field] != nil {
 				visit[field] = in[field]
@@ -447,7 +469,7 @@ func (d *desk) putLines(visit, in object) (int, any) {
 		made = append(made, object{"sn": fmt.Sprint(i + 1), "code": line["code"], "name": line["name"], "quantity": line["quantity"], "price": line["price"], "amount": yuan(amount)})
 	}
 	visit["lines"], visit["total"], visit["trial"], visit["fault"], visit["state"] = made, yuan(total), nil, nil, "lines"
-	visit["next"] = []string{"lines", "trial", "abandon"}
+	visit["next"] = []string{"lines", "trial", "set-aside", "abandon"}
 	if len(made) == 0 {
 		visit["next"] = []string{"lines", "abandon"}
 	}
@@ -497,7 +519,7 @@ func (d *desk) settle(visit, in object) (int, any) {
 	entry := object{"id": len(d.journal) + 1, "visit": visit["id"], "transaction": "2207", "msgid": "H51010400001202611211000000001", "opened": "2026-11-21T10:01:00+08:00", "closed": "2026-11-21T10:01:01+08:00", "outcome": "done",
 		"total": split["total"], "fund": split["fund"], "account": split["account"], "cash": split["cash"], "settlement_id": "S0001", "mdtrt_id": "M0001", "holder": visit["holder"].(object)["name"], "fault": nil}
 	d.journal = append(d.journal, entry)
-	visit["journal"], visit["next"] = entry["id"], []string{"dismiss"}
+	visit["journal"], visit["next"] = entry["id"], []string{"refund", "dismiss"}
 	end := func(status int, state, outcome string, f object) (int, any) {
 		visit["state"], visit["fault"], entry["outcome"], entry["fault"] = state, f, outcome, f
 		entry["settlement_id"] = ""
@@ -517,4 +539,42 @@ func (d *desk) settle(visit, in object) (int, any) {
 	visit["receipt"] = object{"settlement_id": "S0001", "time": "2026-11-21 10:01:01", "total": split["total"], "fund": split["fund"], "account": split["account"], "cash": split["cash"], "hospital": "0.00", "balance": yuan(123456 - fenOf(split["account"].(string))), "msgid": entry["msgid"],
 		"institution": object{"code": "H51010400001", "name": d.institute}, "operator": d.state["operator"], "holder": visit["holder"], "lines": visit["lines"]}
 	return 200, visit
+}
+
+// refund takes the settlement of an entry back.
+func (d *desk) refund(id string, in object) (int, any) {
+	var settled object
+	for _, e := range d.journal {
+		if fmt.Sprint(e["id"]) == id {
+			settled = e
+		}
+	}
+	if settled == nil || settled["outcome"] != "done" || settled["reversed_by"] != nil {
+		return 409, object{"fault": failure("OC-2302", "当前步骤不能执行该操作。", "Not at this step.", "")}
+	}
+	entry := object{}
+	maps.Copy(entry, settled)
+	entry["id"], entry["transaction"], entry["undoes"], entry["settlement_id"] = len(d.journal)+1, "2208", settled["id"], "R0001"
+	for _, part := range []string{"total", "fund", "account", "cash"} {
+		if entry[part] != "0.00" {
+			entry[part] = "-" + settled[part].(string)
+		}
+	}
+	d.journal = append(d.journal, entry)
+	visit, _ := d.state["visit"].(object)
+	if d.refunding == "lost" {
+		f := failure("OC-2102", "已发送但没有收到应答，结果未知。", "The request was sent and its answer lost.", "")
+		entry["outcome"], entry["fault"] = "unknown", f
+		visit["state"], visit["undoing"], visit["fault"], visit["journal"], visit["next"] = "unknown", true, f, entry["id"], []string{"dismiss"}
+		return 504, object{"fault": f}
+	}
+	settled["reversed_by"] = entry["id"]
+	slip := object{"journal": entry["id"], "refunds": settled["id"], "visit": settled["visit"], "settlement_id": "R0001", "refunded_id": settled["settlement_id"], "time": "2026-11-21 10:09:00",
+		"msgid": "H51010400001202611211000000009", "reason": in["reason"], "institution": object{"name": d.institute}, "operator": d.state["operator"], "holder": object{"name": settled["holder"]},
+		"total": entry["total"], "fund": entry["fund"], "account": entry["account"], "cash": entry["cash"]}
+	if visit != nil && visit["id"] == settled["visit"] {
+		visit["state"], visit["receipt"], visit["trial"], visit["journal"] = "lines", nil, nil, nil
+		visit["refunds"], visit["next"] = []object{slip}, []string{"lines", "trial", "set-aside", "abandon"}
+	}
+	return 200, slip
 }

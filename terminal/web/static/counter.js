@@ -13,6 +13,8 @@ import { drawPaste, openPaste, startPaste } from "./paste.js";
 import { drawTrial, startTrial } from "./trial.js";
 import { drawReceipt, printReceipt, startReceipt } from "./receipt.js";
 import { drawJournal, openJournal, startJournal } from "./journal.js";
+import { drawRefund, startRefund } from "./refund.js";
+import { drawWaiting, startWaiting } from "./waiting.js";
 import { drawReconcile, openReconcile, startReconcile } from "./reconcile.js";
 import { drawHealth } from "./health.js";
 
@@ -26,7 +28,7 @@ function draw() {
   if (!model.state) return;
   const at = step();
   drawHealth();
-  show("visit-view", model.view === "visit");
+  show("visit-view", model.view === "visit" && model.slip === null);
   for (const view of ["visit", "journal", "reconcile"]) $(`view-${view}`).setAttribute("aria-pressed", String(model.view === view));
   drawCard();
   drawRecords();
@@ -34,6 +36,8 @@ function draw() {
   drawFees();
   drawTrial();
   drawReceipt();
+  drawRefund();
+  drawWaiting();
   drawJournal();
   drawReconcile();
   if ($("paste-dialog").open) drawPaste();
@@ -54,7 +58,7 @@ function draw() {
 const targets = { waiting: "card-heading", reading: "card-heading", failed: "card-heading", ready: "start-visit", opening: "abandon", fees: "line-code", tried: "settle", settling: "settling-heading", settled: "print", unknown: "outcome-heading" };
 
 function moveFocus(at, before) {
-  if (model.view !== "visit" || dialogOpen()) return;
+  if (model.view !== "visit" || model.slip !== null || dialogOpen()) return;
   const active = document.activeElement;
   const typing = active?.matches("input, select, textarea") && active.checkVisibility();
   const back = at === "fees" && before === "tried";
@@ -66,6 +70,7 @@ function moveFocus(at, before) {
 }
 
 function view(wanted) {
+  model.slip = null;
   model.view = wanted;
   draw();
   if (wanted === "journal") {
@@ -140,7 +145,7 @@ async function start() {
   nameLanguages();
   document.title = t("page.title");
   onCommand(draw);
-  for (const startPart of [startCard, startRecords, startVisit, startFees, startPaste, startTrial, startReceipt, startJournal, startReconcile]) startPart(draw);
+  for (const startPart of [startCard, startRecords, startVisit, startFees, startPaste, startTrial, startReceipt, startRefund, startWaiting, startJournal, startReconcile]) startPart(draw);
   $("view-visit").addEventListener("click", () => view("visit"));
   $("view-journal").addEventListener("click", () => view("journal"));
   $("view-reconcile").addEventListener("click", () => view("reconcile"));

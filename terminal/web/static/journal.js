@@ -7,6 +7,7 @@ import { call, faultInto, isBusy, run } from "./commands.js";
 import { shown } from "./money.js";
 import { model } from "./model.js";
 import { drawResolve, startResolve } from "./resolve.js";
+import { confirm, refundable } from "./refund.js";
 
 const most = 200;
 const signs = { done: "✓", refused: "✕", unknown: "⚠", intended: "…" };
@@ -30,6 +31,11 @@ export function startJournal(draw) {
     if (button) openEntry(Number(button.dataset.entry));
   });
   $("entry-close").addEventListener("click", () => closeDialog("entry-dialog"));
+  $("entry-refund").addEventListener("click", () => {
+    const settlement = { ...entry, entry: entry.id };
+    closeDialog("entry-dialog");
+    confirm(settlement);
+  });
   $("entry-dialog").addEventListener("close", () => {
     entry = null;
     drawResolve(null);
@@ -141,7 +147,10 @@ function drawEntry() {
     pair(t("entry.outcome"), outcome(entry)), pair(t("entry.opened"), moment(entry.opened)), pair(t("entry.closed"), moment(entry.closed) || "—"), pair(t("entry.holder"), entry.holder || "—"),
     pair(t("entry.total"), shown(entry.total)), pair(t("entry.fund"), shown(entry.fund)), pair(t("entry.account"), shown(entry.account)), pair(t("entry.cash"), shown(entry.cash)),
     pair(t("visit.number"), entry.visit || "—"), pair(t("entry.transaction"), entry.transaction || "—"), pair(t("entry.msgid"), entry.msgid || "—"), pair(t("entry.mdtrt_id"), entry.mdtrt_id || "—"), pair(t("receipt.settlement"), say(entry.settlement_id) || "—"),
-  ]);
+    entry.undoes ? pair(t("entry.undoes"), entry.undoes) : "",
+    entry.reversed_by ? pair(t("entry.reversed_by"), entry.reversed_by) : "",
+  ].filter(Boolean));
   faultInto("entry-fault", entry.fault ?? null);
+  show("entry-refund", refundable(entry));
   drawResolve(entry);
 }

@@ -10,6 +10,7 @@ export const model = {
   reveal: null, // {reader, insertion, identity, until}
   record: null, // {reader, insertion, id, file}
   editing: null, // index of the fee line in the entry form
+  slip: null, // the refund that is shown on paper
   deleted: null, // {visit, index, line}
 };
 
@@ -39,7 +40,7 @@ export const permits = (step) => (visit()?.next ?? []).includes(step);
 export function step() {
   if (!model.state) return "none";
   const now = visit();
-  if (now) return { opening: "opening", registered: "fees", lines: "fees", tried: "tried", settling: "settling", settled: "settled", unknown: "unknown" }[now.state] ?? "fees";
+  if (now) return { opening: "opening", registered: "fees", lines: "fees", tried: "tried", settling: "settling", refunding: "settling", settled: "settled", unknown: "unknown" }[now.state] ?? "fees";
   const at = reader();
   if (!at || at.state === "gone" || at.state === "stuck" || at.state === "failed") return "failed";
   return { empty: "waiting", reading: "reading", ready: "ready" }[at.state] ?? "waiting";

@@ -11,7 +11,7 @@ export function startReceipt() {
 }
 
 export function printReceipt() {
-  if ($("print").checkVisibility()) window.print();
+  if ($("print").checkVisibility() || $("slip-print").checkVisibility()) window.print();
 }
 
 export function drawReceipt() {

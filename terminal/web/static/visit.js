@@ -25,6 +25,9 @@ export function startVisit(draw) {
   $("abandon-cancel").addEventListener("click", () => closeDialog("abandon-dialog"));
   $("abandon-confirm").addEventListener("click", abandon);
   $("next-patient").addEventListener("click", nextPatient);
+  $("kind").addEventListener("change", () => redraw());
+  $("discharge").addEventListener("click", () => leave("discharge"));
+  $("readmit").addEventListener("click", () => leave("readmit"));
   $("outcome-entry").addEventListener("click", () => {
     if (visit()?.journal) openEntry(visit().journal);
   });
@@ -38,6 +41,7 @@ export function drawVisit() {
   drawFacts(now, at);
   drawOutcome(now, at);
   show("settling", at === "settling");
+  setText("settling-heading", now?.undoing ? t("refunding.heading") : t("settling.heading"));
   const over = at === "settled" || at === "unknown";
   show("next-actions", over);
   usable("next-patient", permits("dismiss") && model.connected && !isBusy("visit"));
@@ -47,6 +51,18 @@ export function drawVisit() {
   show("abandon", abandonable);
   usable("abandon", model.connected && !isBusy("visit"));
   if (!abandonable) closeDialog("abandon-dialog");
+  for (const way of ["discharge", "readmit"]) {
+    show(way, permits(way));
+    usable(way, model.connected && !isBusy("visit"));
+  }
+}
+
+// leave ends a stay, so that it can be settled, or takes that back.
+async function leave(way) {
+  const now = visit();
+  if (!now || $(way).getAttribute("aria-disabled") === "true") return;
+  const done = await run("visit", $(way), () => call("POST", `/v1/visits/${encodeURIComponent(now.id)}/${way}`, {}, 180000));
+  if (done) announce(way === "discharge" ? t("discharge.done") : t("readmit.done"));
 }
 
 function drawSteps(at) {
@@ -66,6 +82,10 @@ function drawRegister(now, at) {
     return;
   }
   const usual = model.state.counter ?? {};
+  fill("kind", [usual.kind, language()], () => [...new Set([usual.kind ?? "outpatient", "outpatient", "inpatient", "pharmacy"])].map((kind) => element("option", { value: kind }, t(`kind.${kind}`))));
+  const stay = $("kind").value === "inpatient";
+  show("bed-field", stay);
+  show("begin-field", stay);
   fill("med-type", [kinds, usual.med_type, language()], () => [element("option", { value: "" }, usual.med_type?.code ? t("register.usual.named", { name: known(`med_type.${usual.med_type.code}`) ? t(`med_type.${usual.med_type.code}`) : say(usual.med_type) }) : t("register.usual")),
     ...kinds.map((kind) => element("option", { value: kind }, t(`med_type.${kind}`)))]);
   const hints = { "department-code": usual.department?.code, "department-name": usual.department?.name, "doctor-code": usual.doctor?.code, "doctor-name": usual.doctor?.name, "diagnosis-code-1": usual.diagnoses?.[0]?.code, "diagnosis-name-1": usual.diagnoses?.[0]?.name };
@@ -90,6 +110,12 @@ async function register() {
   if ($("start-visit").getAttribute("aria-disabled") === "true") return;
   const body = { reader: reader().id };
   try {
+    if ($("kind").value !== (model.state.counter?.kind ?? "outpatient")) body.kind = $("kind").value;
+    if ($("kind").value === "inpatient") {
+      if (!filled("bed")) throw "bed";
+      body.bed = filled("bed");
+      body.begin = $("begin").value || undefined;
+    }
     body.med_type = filled("med-type") || undefined;
     body.department = both("department-code", "department-name");
     body.doctor = both("doctor-code", "doctor-name");
@@ -99,7 +125,7 @@ async function register() {
     if (typeof missing !== "string") throw missing;
     $("register-details").open = true;
     show("register-problem", true);
-    setText("register-problem", t("register.problem"));
+    setText("register-problem", missing === "bed" ? t("register.bed.problem") : t("register.problem"));
     $(missing).focus();
     return;
   }
@@ -115,22 +141,24 @@ function drawFacts(now, at) {
   show("visit-facts", Boolean(now) && at !== "settled");
   if (!now) return;
   const person = now.person ?? {};
-  fill("visit-list", [now.id, now.mdtrt_id, now.holder, person, now.med_type, now.department, now.doctor, now.diagnoses, language()], () => [
+  fill("visit-list", [now.id, now.mdtrt_id, now.filing, now.begin, now.discharged, now.bed, now.holder, person, now.med_type, now.department, now.doctor, now.diagnoses, language()], () => [
     pair(t("visit.holder"), say(now.holder?.name) || "—"),
     pair(t("visit.insurance"), [say(person.insutype), say(person.psn_type)].filter(Boolean).join(" · ") || "—"),
     pair(t("visit.balance"), person.balance === undefined || person.balance === null || person.balance === "" ? "—" : `${shown(person.balance)} ${t("yuan")}`),
     pair(t("visit.kind"), say(now.med_type) || "—"),
+    now.kind === "inpatient" ? pair(t("visit.stay"), [moment(now.begin), now.discharged ? moment(now.discharged) : t("visit.stays"), now.bed].filter(Boolean).join(" · ")) : "",
+    now.filing ? pair(t("visit.filing"), [t(known(`filing.${now.filing.grounds}`) ? `filing.${now.filing.grounds}` : "filing.notfiled"), [now.filing.begin, now.filing.end].filter(Boolean).join("–"), now.filing.fault ? `⚠ ${now.filing.fault.code} ${say(now.filing.fault.text)}` : ""].filter(Boolean).join(" · ")) : "",
     pair(t("visit.department"), named(now.department) || "—"),
     pair(t("visit.doctor"), named(now.doctor) || "—"),
     pair(t("visit.diagnoses"), (now.diagnoses ?? []).slice(0, 20).map(named).join("；") || "—"),
     pair(t("visit.number"), now.id),
-  ]);
+  ].filter(Boolean));
 }
 
 // drawOutcome is the panel nobody may overlook: an unknown outcome, or sums that
 // disagree.
 function drawOutcome(now, at) {
-  const kind = at === "unknown" ? (now.fault?.code === "OC-2203" ? "sums" : "unknown") : null;
+  const kind = at === "unknown" ? (now.undoing ? "refund" : now.fault?.code === "OC-2203" ? "sums" : "unknown") : null;
   show("outcome", kind !== null);
   if (!kind) return;
   $("outcome").className = "outcome alarm";
