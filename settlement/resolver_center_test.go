@@ -312,6 +312,31 @@ func TestResolveByAForeignStatement(t *testing.T) {
 	}
 }
 
+// Statements that have none of what we know to be booked are not those that would
+// list it: they are no evidence.
+func TestResolveByAStatementOfSomethingElse(t *testing.T) {
+	r := newRescue(t, centersim.Config{}, func(r *rescue) {
+		r.lookup.ClrTypes, r.patience.Attempts = map[string][]string{"2207": {"99"}}, 3
+	})
+	for n := range 2 {
+		in := r.visit(fmt.Sprint("OP", n))
+		r.order("2207:drop-after")
+		if _, err := r.settler.Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
+			t.Fatal(err)
+		}
+		if n == 0 { // decided by a person: there is no answer to learn the kind of clearing from
+			booked := r.center.Settlements()[0]
+			if err := r.journal.Decide(t.Context(), 1, settlement.Conclusion{Outcome: settlement.Done, SetlID: booked.SetlID, Booked: &in.Agreed}, "chief", "the centre's list"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.run("given up", func() bool { told := r.resolutions(); return len(told) > 0 && told[len(told)-1].GivenUp() })
+	if e := r.entry(2); e.Outcome != settlement.Unknown {
+		t.Errorf("%v: decided by a statement of another kind of clearing", e)
+	}
+}
+
 // The line comes and goes while the resolver asks.
 func TestResolveOverABadLine(t *testing.T) {
 	r := newRescue(t, centersim.Config{}, func(r *rescue) { r.patience.Attempts = 100 })

@@ -132,6 +132,12 @@ func (q *inquiry) others(rows []ResultRow) bool {
 	return !slices.ContainsFunc(rows, func(row ResultRow) bool { return !q.excluded[row.SetlID] })
 }
 
+// isListed says whether a settlement is one of our own rows.
+func isListed(list listing, setlID string) bool {
+	_, ours := list.listed[setlID]
+	return ours
+}
+
 // look compares one settlement of upstream's with the entry. certain says that
 // no other question need be asked.
 func (q *inquiry) look(ctx context.Context, c candidate, list listing) (d decision, certain bool) {
@@ -146,7 +152,7 @@ func (q *inquiry) look(ctx context.Context, c candidate, list listing) (d decisi
 	}
 	if ours {
 		switch row := c.row; {
-		case list.listed[c.setlID]:
+		case isListed(list, c.setlID):
 			return wrong(ReasonTwice, SaidTwice, row.Total)
 		case row.PsnNo != "" && row.PsnNo != e.PsnNo, row.MdtrtID != "" && e.MdtrtID != "" && row.MdtrtID != e.MdtrtID,
 			row.Total.Valid && row.Total.Fen != e.Agreed.Total, row.Refund && e.Undoes == 0:

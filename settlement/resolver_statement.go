@@ -70,11 +70,11 @@ func (q *inquiry) days() []string {
 // A listing is what statements say of an entry: rows that are its own, and rows
 // that may be.
 type listing struct {
-	hits   []ResultRow // with its msgid
-	maybe  []ResultRow // of its person, visit and total, under no msgid that we know
-	whole  bool        // every statement that could list it was read
-	at     time.Time   // when the first of them was asked for
-	listed map[string]bool
+	hits   []ResultRow     // with its msgid
+	maybe  []ResultRow     // of its person, visit and total, under no msgid that we know
+	whole  bool            // every statement that could list it was read
+	at     time.Time       // when the first of them was asked for
+	listed map[string]bool // our rows by setl_id; true where a statement has it, too
 }
 
 // statement asks 3202 for every day and kind of clearing that may list the
@@ -106,8 +106,12 @@ func (q *inquiry) statement(ctx context.Context, settled string) (listing, error
 			if found.at.IsZero() || s.at.Before(found.at) {
 				found.at = s.at
 			}
+			missing := make(map[string]bool)
+			for _, row := range s.rows {
+				missing[row.SetlID] = missing[row.SetlID] || row.MsgID == "" && s.ours[row.SetlID]
+			}
 			for id := range s.ours {
-				found.listed[id] = true
+				found.listed[id] = found.listed[id] || !missing[id]
 			}
 			for _, row := range s.rows {
 				switch {
@@ -131,8 +135,20 @@ func (q *inquiry) statement(ctx context.Context, settled string) (listing, error
 			q.note(infnoStatement, SaidAbsent, about(label))
 		}
 	}
-	found.whole = !found.at.IsZero()
+	found.whole = !found.at.IsZero() && found.plausible()
 	return found, nil
+}
+
+// plausible says whether the statements can be those in which the entry would be
+// listed: where they have none of our own settlements of these days, the region
+// lists them under another kind of clearing or office, and proves nothing.
+func (l listing) plausible() bool {
+	for _, there := range l.listed {
+		if there {
+			return true
+		}
+	}
+	return len(l.listed) == 0
 }
 
 // resembles says whether a row that does not name the entry may be the entry's
