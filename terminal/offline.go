@@ -397,9 +397,7 @@ func (s *Service) contacted() {
 	if !due {
 		return
 	}
-	s.afterwards(func() {
-		if err := s.parts.Journal.SetContact(context.Background()); err != nil {
-			s.parts.Log.WithError(err).Warning("the last contact with the centre could not be kept")
-		}
-	})
+	if err := s.parts.Journal.SetContact(context.Background()); err != nil {
+		s.parts.Log.WithError(err).Warning("the last contact with the centre could not be kept")
+	}
 }

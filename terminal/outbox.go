@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"onecard/fault"
@@ -22,8 +23,9 @@ const (
 
 // outbox is what a service has of its journal's outbox.
 type outbox struct {
-	box  *settlement.Outbox
-	post *settlement.Dispatcher
+	box      *settlement.Outbox
+	post     *settlement.Dispatcher
+	counting *sync.Mutex
 }
 
 // newOutbox puts the outbox and its senders together; without a journal there is
@@ -42,7 +44,7 @@ func newOutbox(s *Service) outbox {
 			log.Debug("an item of the outbox is tried again")
 		}
 	}
-	o := outbox{box: s.parts.Journal.Outbox()}
+	o := outbox{box: s.parts.Journal.Outbox(), counting: new(sync.Mutex)}
 	o.post = settlement.NewDispatcher(o.box, cfg)
 	o.post.Handle(LetterWithdraw, s.sendWithdrawal)
 	o.post.Handle(LetterUpload, s.sendUpload)
@@ -116,6 +118,9 @@ func (s *Service) runOutbox(ctx context.Context) {
 // countOutbox keeps the condition outbox: it is shown as soon as there was a
 // dead letter.
 func (s *Service) countOutbox(ctx context.Context) {
+	// One after the other: an older look must not be shown over a newer one.
+	s.outbox.counting.Lock()
+	defer s.outbox.counting.Unlock()
 	counts, err := s.outbox.box.Counts(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -123,17 +128,17 @@ func (s *Service) countOutbox(ctx context.Context) {
 		}
 		return
 	}
-	dead := 0
+	var total OutboxTotal
 	for _, c := range counts {
-		dead += c.Dead
+		total = OutboxTotal{total.Waiting + c.Wait, total.Held + c.Held, total.Dead + c.Dead}
 	}
 	s.mu.Lock()
-	was := s.deadLetters
-	s.deadLetters = dead
+	was := s.letters.Dead
+	s.letters = total
 	s.mu.Unlock()
 	switch {
-	case dead > 0:
-		s.health.set(HealthOutbox, detailed{settlement.ErrOutboxDead, fmt.Sprint(dead)})
+	case total.Dead > 0:
+		s.health.set(HealthOutbox, detailed{settlement.ErrOutboxDead, fmt.Sprint(total.Dead)})
 	case was > 0:
 		s.health.set(HealthOutbox, nil)
 	}
@@ -180,6 +185,13 @@ type OutboxKind struct {
 	Held    int       `json:"held"`
 	Dead    int       `json:"dead"`
 	Oldest  time.Time `json:"oldest"`
+}
+
+// An OutboxTotal counts what is not closed, of all kinds.
+type OutboxTotal struct {
+	Waiting int `json:"waiting"` // or on its way
+	Held    int `json:"held"`
+	Dead    int `json:"dead"`
 }
 
 // OutboxList is the answer of GET /v1/outbox.

@@ -89,8 +89,8 @@ type Service struct {
 	counted  counting
 	serving  bool // Run has not ended: it will wait for running
 
-	deadLetters int       // of the outbox, as last counted
-	contact     time.Time // when it was last kept that the centre had answered
+	letters OutboxTotal // of the outbox, as last counted
+	contact time.Time   // when it was last kept that the centre had answered
 
 	running sync.WaitGroup
 
@@ -326,12 +326,13 @@ func (s *Service) State() State {
 	desks := append([]*desk(nil), s.desks...)
 	day := s.day
 	simulated := s.parts.Simulated || s.testKeys
+	letters := s.letters
 	s.mu.Unlock()
 	state := State{
 		Seq: s.pub.sequence(), Time: s.parts.Now(), Version: s.parts.Version,
 		Simulated:   simulated,
 		Institution: s.institution(), Operator: s.operator(), Rights: s.granted(), Counter: s.defaults(),
-		Readers: []Reader{}, Visit: s.visits.current(), Journal: day, Unknown: s.unknownState(), Books: s.reconcileState(),
+		Readers: []Reader{}, Visit: s.visits.current(), Journal: day, Unknown: s.unknownState(), Books: s.reconcileState(), Outbox: letters,
 	}
 	for _, d := range desks {
 		if view, there := d.published(); there {

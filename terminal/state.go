@@ -39,6 +39,7 @@ type State struct {
 	Journal     DayCount       `json:"journal"`
 	Unknown     UnknownState   `json:"unknown"` // of any day
 	Books       ReconcileState `json:"books"`
+	Outbox      OutboxTotal    `json:"outbox"`
 }
 
 // Defaults are what a visit has when nothing else is said.

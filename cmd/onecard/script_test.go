@@ -224,6 +224,8 @@ func facts(s terminal.State, key string) []string {
 		}
 	case "unit", "wrong", "last", "bin":
 		found = append(found, unitFacts(s, key)...)
+	case "letters":
+		found = append(found, strconv.Itoa(s.Outbox.Waiting))
 	case "visit":
 		if s.Visit == nil {
 			return []string{"none"}
