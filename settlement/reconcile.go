@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"onecard/fault"
@@ -70,7 +69,7 @@ type Reconciler struct {
 	policy  ReconcilePolicy
 	now     func() time.Time
 
-	one sync.Mutex // one run or execution at a time
+	turn chan struct{} // holds a token while nobody compares or executes
 }
 
 // NewReconciler returns a Reconciler.
@@ -90,9 +89,21 @@ func NewReconciler(p ReconcilerParts) *Reconciler {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
-	return &Reconciler{
+	r := &Reconciler{
 		client: p.Client, journal: p.Journal, settler: NewSettler(p.Client, p.Journal),
-		scope: p.Scope, policy: p.Policy, now: p.Now,
+		scope: p.Scope, policy: p.Policy, now: p.Now, turn: make(chan struct{}, 1),
+	}
+	r.turn <- struct{}{}
+	return r
+}
+
+// begin waits until nobody else compares or executes.
+func (r *Reconciler) begin(ctx context.Context) (end func(), err error) {
+	select {
+	case <-r.turn:
+		return func() { r.turn <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
@@ -118,8 +129,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, period string) (Report, erro
 	if err != nil {
 		return Report{}, err
 	}
-	r.one.Lock()
-	defer r.one.Unlock()
+	end, err := r.begin(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("reconcile %s: %w", period, err)
+	}
+	defer end()
 	return r.reconcile(ctx, period, month)
 }
 
@@ -169,6 +183,14 @@ func (r *Reconciler) day(ctx context.Context, day string) (Report, error) {
 		if !l.Balanced {
 			detail[group{clrType: l.ClrType, optins: l.Optins}] = true
 		}
+	}
+	// Totals can be equal although a number stands for two of our rows.
+	listed := make(map[string]bool)
+	for _, row := range rows {
+		if listed[row.SetlID] {
+			detail[group{clrType: row.clrType, optins: row.optins}] = true
+		}
+		listed[row.SetlID] = true
 	}
 	for _, g := range sorted(detail) {
 		of := Statement{ClrType: g.clrType, Optins: g.optins, From: day, To: day}

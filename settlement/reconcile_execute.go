@@ -27,8 +27,11 @@ type Order struct {
 // done is found in the journal and not done again. The report is returned also
 // with an error, as it stands then.
 func (r *Reconciler) Execute(ctx context.Context, id int64, n int, o Order) (Report, error) {
-	r.one.Lock()
-	defer r.one.Unlock()
+	end, err := r.begin(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("execute: %w", err)
+	}
+	defer end()
 	report, err := r.journal.Report(ctx, id)
 	if err != nil {
 		return Report{}, err
@@ -154,7 +157,21 @@ func (r *Reconciler) executeBook(ctx context.Context, d *Difference, x *Executio
 		// What the hospital bears is in no statement: the cash is not known.
 		return fmt.Errorf("another split than agreed, and 5203 does not tell the cash: %w", ErrReconcileRow)
 	}
-	return r.journal.Decide(ctx, e.ID, c, o.Who, o.Reason)
+	return r.decide(ctx, e.ID, c, o)
+}
+
+// decide closes an entry, unless it was closed in the same way meanwhile, as the
+// resolver or a late answer does.
+func (r *Reconciler) decide(ctx context.Context, id int64, c Conclusion, o Order) error {
+	err := r.journal.Decide(ctx, id, c, o.Who, o.Reason)
+	if !errors.Is(err, ErrEntryClosed) {
+		return err
+	}
+	e, gerr := r.journal.Get(ctx, id)
+	if gerr == nil && e.Outcome == c.Outcome && (c.Outcome != Done || e.SetlID == c.SetlID) {
+		return nil
+	}
+	return errors.Join(err, gerr)
 }
 
 // executeVoid closes an entry that the centre does not have.
@@ -168,7 +185,7 @@ func (r *Reconciler) executeVoid(ctx context.Context, report Report, d *Differen
 		if e.Outcome == Refused {
 			return nil
 		}
-		return r.journal.Decide(ctx, e.ID, Conclusion{Outcome: Refused}, o.Who, o.Reason)
+		return r.decide(ctx, e.ID, Conclusion{Outcome: Refused}, o)
 	}
 	// A statement that leaves a row out must not be enough: who asks for the
 	// settlement by its number must not find it either.

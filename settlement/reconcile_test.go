@@ -423,3 +423,78 @@ func TestReconcileRefundRows(t *testing.T) {
 		}
 	}
 }
+
+// TestReconcileCrash: the process ends after an action and before the report
+// says so. The same order ends the row and does nothing twice.
+func TestReconcileCrash(t *testing.T) {
+	for name, x := range map[string]struct {
+		prepare func(*testing.T, *bookkeeper)
+		rows    int // at the centre, in the end
+		entries int
+	}{
+		"book": {func(t *testing.T, d *bookkeeper) { d.lost(t, "OP1", "drop-after") }, 1, 1},
+		"void in doubt": {func(t *testing.T, d *bookkeeper) {
+			d.lost(t, "OP1", "drop-before")
+			d.set(noon.Add(time.Minute))
+		}, 0, 1},
+		"void":   {func(t *testing.T, d *bookkeeper) { d.phantom(t, "OP1") }, 0, 2},
+		"refund": {func(t *testing.T, d *bookkeeper) { d.beside(t).settled(t, "OP1") }, 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newBookkeeper(t, noon)
+			x.prepare(t, d)
+			r := d.reconciler(t)
+			before := reconcileDay(t, r, d.today())
+			if len(before.Differences) != 1 {
+				t.Fatalf("%+v", before.Differences)
+			}
+			execute(t, r, before, 1, "")
+			// As it was written down when it was begun.
+			before.Differences[0].State = settlement.StateBegun
+			o := order(before.Differences[0].Action)
+			before.Differences[0].Executed = &settlement.Execution{Action: o.Action, Who: o.Who, Reason: o.Reason, Begun: d.read()}
+			if err := d.journal.Forget(t.Context(), before); err != nil {
+				t.Fatal(err)
+			}
+			again := d.reconciler(t) // of a new process
+			execute(t, again, before, 1, "")
+			wants(t, reconcileDay(t, again, d.today()), settlement.Balanced)
+			entries, err := d.journal.List(t.Context(), settlement.Filter{})
+			if err != nil || len(entries) != x.entries {
+				t.Errorf("%d entries, %v", len(entries), err)
+			}
+			if n := len(d.center.Settlements()); n != x.rows {
+				t.Errorf("%d rows at the centre", n)
+			}
+			d.verify(t)
+		})
+	}
+}
+
+// TestReconcileDuplicate: two entries with one number do not keep the day from
+// being compared.
+func TestReconcileDuplicate(t *testing.T) {
+	d := newBookkeeper(t, noon)
+	d.lost(t, "OP1", "drop-after")
+	d.lost(t, "OP2", "drop-after")
+	entries, err := d.journal.List(t.Context(), settlement.Filter{Earliest: true})
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	booked := d.center.Settlements()
+	amounts := func(b centersim.Settlement) *settlement.Amounts {
+		return &settlement.Amounts{Total: settlement.Fen(b.Total), Fund: settlement.Fen(b.Fund), Account: settlement.Fen(b.Account), Cash: settlement.Fen(b.Cash)}
+	}
+	for i, e := range entries {
+		// The person read the first line of the list twice.
+		if err := d.journal.Decide(t.Context(), e.ID, settlement.Conclusion{Outcome: settlement.Done, SetlID: booked[0].SetlID, Booked: amounts(booked[i])}, "clerk", "list of the day"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := d.reconciler(t)
+	report := reconcileDay(t, r, d.today())
+	wants(t, report, settlement.Unbalanced, "here duplicate ask", "upstream booked-twice refund")
+	if report.Differences[0].Entry != entries[1].ID || report.Differences[1].Entry != entries[1].ID {
+		t.Errorf("%+v", report.Differences)
+	}
+}

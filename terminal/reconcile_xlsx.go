@@ -10,8 +10,8 @@ import (
 
 // The parts of an Office Open XML workbook (ECMA-376, part 1, 12 and 18) that
 // say nothing of the sheets in it. Writing sheets of texts and numbers takes
-// these few lines; a library for all of the format would be as large as the
-// rest of the daemon's dependencies together.
+// these few lines; a library for the whole format would bring formulas, charts
+// and encryption into the daemon, and parsers of what others wrote.
 const (
 	xlsxRels   = `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>`
 	xlsxStyles = `<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">` +
