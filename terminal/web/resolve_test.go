@@ -74,6 +74,12 @@ func playResolve(p *page) {
 	p.wait(`document.getElementById("inquiry-attempts").children.length === 3 && document.getElementById("entry-ask").getAttribute("aria-disabled") !== "true"`)
 	p.shows("#inquiry-attempts", "仍未查清", "001")
 	p.focused("entry-ask")
+	// What is found out meanwhile appears by itself.
+	p.desk.with(func() {
+		p.desk.journal[0]["inquiry"].(object)["text"] = text("需人工核对：已查询三次。", "A person must decide: asked three times.")
+		p.desk.state["unknown"] = object{"count": 1, "given_up": 1, "attempts": 3, "contradicted": []int{}}
+	})
+	p.wait(`document.getElementById("inquiry-state").textContent.includes("已查询三次")`)
 	p.must(webtest.TabTo(p.ctx, "entry-decide"))
 	p.key(kb.Enter)
 	p.focused("resolve-done")

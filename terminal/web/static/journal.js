@@ -3,7 +3,7 @@
 
 import { $, closeDialog, element, fill, openDialog, pair, setText, show, usable } from "./dom.js";
 import { language, moment, say, t, known } from "./language.js";
-import { call, faultInto, isBusy, run } from "./commands.js";
+import { Failure, call, faultInto, isBusy, run } from "./commands.js";
 import { shown } from "./money.js";
 import { model } from "./model.js";
 import { drawResolve, startResolve } from "./resolve.js";
@@ -17,6 +17,7 @@ let page = null; // the journal as last fetched
 let entry = null; // the entry in the dialog
 let again = false; // something else was chosen while the journal was on its way
 let seen = ""; // the counters for which page was fetched
+let asked = ""; // what was known of the doubts when entry was fetched
 
 export function startJournal(draw) {
   redraw = draw;
@@ -83,6 +84,23 @@ const unresolved = () => model.state?.journal?.unknown_total ?? 0;
 
 const counters = () => JSON.stringify(model.state?.journal ?? null);
 
+const doubts = () => JSON.stringify(model.state?.unknown ?? null);
+
+// follow fetches an entry in doubt again: something was found out about one.
+async function follow() {
+  asked = doubts();
+  const id = entry.id;
+  try {
+    const now = await call("GET", `/v1/journal/${id}`);
+    if (entry?.id !== id) return;
+    entry = now;
+    drawEntry();
+  } catch (failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    asked = ""; // with the next change of the state
+  }
+}
+
 export function drawJournal() {
   const unknown = unresolved();
   show("unknown-count", unknown > 0);
@@ -90,6 +108,7 @@ export function drawJournal() {
   const open = model.view === "journal";
   show("journal-view", open);
   if (entry) drawEntry();
+  if (entry?.outcome === "unknown" && model.connected && asked !== doubts()) follow();
   if (!open) return;
   if (model.connected && !isBusy("journal") && seen !== counters()) {
     load();
@@ -129,6 +148,7 @@ function row(each) {
 // openEntry shows everything about one entry.
 export async function openEntry(id) {
   const done = await run("journal", null, async () => {
+    asked = doubts();
     entry = await call("GET", `/v1/journal/${id}`);
   });
   if (!done) {
