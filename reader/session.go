@@ -66,8 +66,8 @@ func NewSession(link Link, slot SlotState, opts ...SessionOption) *Session {
 type timed struct{ s *Session }
 
 func (t timed) Transmit(ctx context.Context, command []byte) ([]byte, error) {
-	ctx, done := t.s.watch.begin(ctx, t.s.deadline)
-	defer done()
+	ctx = t.s.watch.begin(ctx, t.s.deadline)
+	defer t.s.watch.end(ctx)
 	return t.s.link.Transmit(ctx, command)
 }
 

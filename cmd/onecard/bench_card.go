@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/ebfe/scard"
 
-	"onecard/apdu"
 	"onecard/card"
 	"onecard/card/keys"
 	holder "onecard/hsm-sim/hsm"
@@ -80,74 +78,9 @@ func (b *bench) compareIdentity(ctx context.Context, p *cardBench, title termina
 	return nil
 }
 
-// compareExchange is one command over an open session, GET CHALLENGE, and what
-// it leaves to the garbage collector.
-func (b *bench) compareExchange(ctx context.Context, p *cardBench) (err error) {
-	link, err := p.driver.Open(ctx, p.slot, reader.Shared)
-	if err != nil {
-		return err
-	}
-	s := reader.NewSession(link, reader.SlotState{Slot: p.slot})
-	defer func() { err = errors.Join(err, s.Close()) }()
-	bare, err := connectBare(p.slot)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, bare.close()) }()
-	challenge := apdu.Command{INS: 0x84, Le: 8}
-	raw, err := challenge.Bytes()
-	if err != nil {
-		return err
-	}
-	names := []terminal.Text{{Chinese: "onecard 会话", English: "onecard, a session"}, {Chinese: "直接 PC/SC", English: "bare PC/SC"}}
-	calls := []func() error{
-		func() error {
-			r, err := s.Exchange(ctx, challenge)
-			return errors.Join(err, r.Status.Err())
-		},
-		func() error { _, err := bare.send(raw); return err },
-	}
-	sides := make([]side, len(calls))
-	allocated := make([]string, len(calls))
-	for i, call := range calls {
-		sides[i] = side{names[i], func(context.Context) ([]time.Duration, error) {
-			took, err := timed(call)
-			return []time.Duration{took}, err
-		}}
-	}
-	found, err := interleave(ctx, b.runs(2000), sides...)
-	if err != nil {
-		return err
-	}
-	for i, call := range calls {
-		if allocated[i], err = allocations(b.runs(200), call); err != nil {
-			return err
-		}
-	}
-	b.add(comparison{ID: "exchange", Unit: "ms",
-		Title:   terminal.Text{Chinese: "一条命令（取随机数）", English: "one command, GET CHALLENGE"},
-		Figures: []figure{summarise(names[0], found[0][0]), summarise(names[1], found[1][0])},
-		Note:    fmt.Sprintf(b.say("每条命令的分配：onecard %s；直接 %s", "allocated for each: onecard %s; bare %s"), allocated[0], allocated[1])})
-	return nil
-}
-
-// allocations says what one call allocates.
-func allocations(n int, call func() error) (string, error) {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range n {
-		if err := call(); err != nil {
-			return "", err
-		}
-	}
-	runtime.ReadMemStats(&after)
-	per := func(a, b uint64) float64 { return float64(b-a) / float64(n) }
-	return fmt.Sprintf("%.0f objects, %.0f bytes", per(before.Mallocs, after.Mallocs), per(before.TotalAlloc, after.TotalAlloc)), nil
-}
-
 // cardBench reads one card again and again.
 type cardBench struct {
-	driver   *pcsc.Driver
+	driver   reader.Driver
 	hsm      *holder.Client
 	ring     *keys.Ring
 	slot     string
@@ -193,14 +126,16 @@ func (r *recorder) T0() bool {
 }
 
 // record writes down the commands of one identity.
-func (p *cardBench) record(ctx context.Context) error {
+func (p *cardBench) record(ctx context.Context) error { return p.recordWith(ctx, p.hsm) }
+
+func (p *cardBench) recordWith(ctx context.Context, kh card.KeyHolder) error {
 	link, err := p.driver.Open(ctx, p.slot, reader.Shared)
 	if err != nil {
 		return err
 	}
 	r := &recorder{Link: link}
 	s := reader.NewSession(r, reader.SlotState{Slot: p.slot})
-	id, err := readIdentity(ctx, s, p.hsm)
+	id, err := readIdentity(ctx, s, kh)
 	if err == nil {
 		p.recorded = r.sent
 		p.subject = keys.Subject{Algorithm: id.Issuer.Algorithm, Area: id.Issuer.Area}
@@ -269,7 +204,7 @@ func (p *cardBench) replay(ctx context.Context, kh card.KeyHolder, counted bool)
 	return []time.Duration{took, time.Since(began)}, err
 }
 
-func (p *cardBench) play(ctx context.Context, bare *bareCard, kh card.KeyHolder, counted bool) (took time.Duration, err error) {
+func (p *cardBench) play(ctx context.Context, bare sender, kh card.KeyHolder, counted bool) (took time.Duration, err error) {
 	var challenge []byte
 	for _, recorded := range p.recorded {
 		command := recorded
@@ -315,6 +250,11 @@ func (p *cardBench) play(ctx context.Context, bare *bareCard, kh card.KeyHolder,
 		}
 	}
 	return took, nil
+}
+
+// A sender sends a command to a card and returns the data of its answer.
+type sender interface {
+	send(command []byte) ([]byte, error)
 }
 
 // bareCard is the binding and nothing else.

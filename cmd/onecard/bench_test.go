@@ -39,6 +39,14 @@ func TestBench(t *testing.T) {
 			t.Errorf("%s: %+v", id, c)
 		}
 	}
+	for _, id := range []string{"terminals", "terminals_national", "terminals_latency", "long_journal", "long_start"} {
+		if c := found[id]; c.Skip != "" || len(c.Figures) == 0 || c.Figures[0].Median <= 0 || c.Figures[0].Runs == 0 || c.Aim > 0 && c.Met == nil {
+			t.Errorf("%s: %+v", id, c)
+		}
+	}
+	if c := found["terminals"]; len(c.Figures) != 3 || !c.AtLeast || c.Figures[1].Median > c.Figures[2].Median {
+		t.Errorf("terminals are not held against the slower of the two: %+v", c)
+	}
 	if c := found["settlement"]; c.Aim != 1.5 || c.Met == nil || *c.Met != (c.Ratio <= c.Aim) {
 		t.Errorf("settlement: %+v", c)
 	}
@@ -50,6 +58,12 @@ func TestBench(t *testing.T) {
 		if c := found[id+"_time"]; skipped != (c.Skip != "") || !skipped && c.Ratio <= 0 {
 			t.Errorf("%s: %+v", id, c)
 		}
+	}
+	if c := found["slots"]; len(c.Figures) != 3 || c.Ratio <= 0 || c.Figures[2].Median <= 0 || c.Aim != 0.9 || !c.AtLeast {
+		t.Errorf("slots: %+v", c)
+	}
+	if c := found["event"]; skipped != (c.Skip != "") || !skipped && (len(c.Figures) != 3 || c.Figures[0].Median < c.Figures[2].Median) {
+		t.Errorf("event: %+v", c)
 	}
 	if c := found["decode"]; len(c.Figures) != 1 || c.Figures[0].Median <= 0 || !strings.Contains(c.Note, "elements a second") {
 		t.Errorf("decode: %+v", c)

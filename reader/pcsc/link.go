@@ -160,6 +160,7 @@ func (l *link) Do(ctx context.Context, f func() error) error {
 	err := l.thread.do(context.WithoutCancel(ctx), reader.ErrStuck, func() error {
 		l.thread.within.Store(true)
 		defer l.thread.within.Store(false)
+		defer l.thread.leave()
 		defer func() { thrown = recover() }()
 		return f()
 	})

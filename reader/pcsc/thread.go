@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"sync/atomic"
 
@@ -27,7 +28,24 @@ type thread struct {
 	late    atomic.Pointer[error] // why the thread was abandoned
 	within  atomic.Bool           // a function of Link.Do runs in the thread: its calls are made in place
 	release func()                // of the thread alone; nil before there is something to release
+	place   *place                // of the thread alone: the context of the calls that are made in place
 }
+
+// A place watches the context of calls that are made in place. Commands in a row have
+// the same, so that it is watched once for all.
+type place struct {
+	ctx   context.Context
+	stop  func() bool
+	late  error // what a call that is cut short returns; set before each
+	state atomic.Int32
+}
+
+// The states of a [place].
+const (
+	placeIdle    = iota
+	placeCalling // a call is in progress
+	placeLeft    // and was abandoned
+)
 
 // start starts a thread for a slot, unless too many calls to the slot hang.
 func (d *Driver) start(slot string) (*thread, error) {
@@ -149,12 +167,36 @@ func (t *thread) inPlace(ctx context.Context, late error, f func() error) error 
 		return t.over()
 	default:
 	}
-	watched := context.AfterFunc(ctx, func() { _ = t.abandon(over(ctx, late), late) })
+	p := t.place
+	if p == nil || reflect.TypeOf(ctx).Kind() != reflect.Pointer || p.ctx != ctx {
+		t.leave()
+		p = &place{ctx: ctx}
+		p.stop = context.AfterFunc(ctx, func() {
+			if p.state.CompareAndSwap(placeCalling, placeLeft) {
+				_ = t.abandon(over(p.ctx, p.late), p.late)
+			}
+		})
+		t.place = p
+	}
+	p.late = late
+	p.state.Store(placeCalling)
+	if ctx.Err() != nil && p.state.CompareAndSwap(placeCalling, placeLeft) {
+		// It ended before anybody could be told of this call.
+		return t.abandon(over(ctx, late), late)
+	}
 	err := guarded(f)
-	if !watched() {
+	if !p.state.CompareAndSwap(placeCalling, placeIdle) {
 		return over(ctx, late) // too late: nobody waits any more
 	}
 	return err
+}
+
+// leave ends the watch of calls in place.
+func (t *thread) leave() {
+	if t.place != nil {
+		t.place.stop()
+		t.place = nil
+	}
 }
 
 // abandon leaves the call in progress to itself. Later calls return err; late is
