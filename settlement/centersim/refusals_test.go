@@ -119,6 +119,7 @@ func TestRefusals(t *testing.T) {
 		{[]any{"infver", nil}, "[infver]"},
 		{[]any{"infno", "9999"}, "不存在"},
 		{[]any{"infno", "ENVELOPE"}, "超过6个字符"},
+		{[]any{"opter", "00\x001"}, "无效字符"},
 	} {
 		d.refused(t, with(ok, x.change...), x.why)
 	}

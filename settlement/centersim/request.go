@@ -304,6 +304,8 @@ func (f field) problem(value any) string {
 	text, isText := value.(string)
 	number, isNumber := value.(json.Number)
 	switch {
+	case strings.ContainsRune(text, 0):
+		return "含无效字符" // no database keeps it as text
 	case f.name == "feedetl_sn":
 		// A number in the table, text like "yp570" in use: either.
 		if !isText && !isNumber {
@@ -330,8 +332,6 @@ func (f field) problem(value any) string {
 	case f.kind == "bytes": // either form; fileBytes reads it
 	case !isText:
 		return "应为文本"
-	case strings.ContainsRune(text, 0):
-		return "含无效字符" // no database keeps it as text
 	case f.kind == "datetime":
 		if _, err := parseTime(text); err != nil {
 			return "应为yyyy-MM-dd HH:mm:ss格式的有效时间"
