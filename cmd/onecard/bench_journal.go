@@ -29,7 +29,7 @@ const wholeRows = 2_000_000
 func (b *bench) longJournal(ctx context.Context) (err error) {
 	rows := b.rows
 	if b.quick {
-		rows = min(rows, 10_000)
+		rows = min(rows, 1000)
 	}
 	state := filepath.Join(b.dir, "long")
 	if err := os.Mkdir(state, 0o700); err != nil {
