@@ -122,6 +122,7 @@ const (
 	NeverArrived          Code = "OC-2321" // The transaction never reached the insurance centre; nothing is booked.
 	LateContradicts       Code = "OC-2322" // An answer of the insurance centre came late and contradicts the journal; a person must see to it.
 	ResolveGivenUp        Code = "OC-2323" // A settlement of unknown outcome cannot be resolved by asking; a person must decide it.
+	Reversed              Code = "OC-2324" // The settlement was reversed; nothing is booked.
 	OutboxDead            Code = "OC-2401" // Something could not be delivered to the insurance centre; a person must look at it.
 	OutboxUnknown         Code = "OC-2402" // There is no such item in the outbox.
 	OutboxState           Code = "OC-2403" // The item's state does not permit this.

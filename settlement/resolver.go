@@ -34,6 +34,8 @@ var (
 	// ErrNeverArrived is why an entry is refused that upstream does not have
 	// (OC-2321).
 	ErrNeverArrived = fault.New(fault.NeverArrived, "the transaction never reached upstream")
+	// ErrReversed is why an entry is refused that 2601 took back (OC-2324).
+	ErrReversed = fault.New(fault.Reversed, "the transaction was reversed")
 	// ErrGivenUp is an entry that asking does not resolve (OC-2323).
 	ErrGivenUp = fault.New(fault.ResolveGivenUp, "a person must decide an entry of unknown outcome")
 )

@@ -73,6 +73,9 @@ func entryDocument(e settlement.Entry) Entry {
 // entryFault is the catalogue's sentence for the code that an entry keeps, with
 // the centre's words.
 func entryFault(e settlement.Entry) *Fault {
+	if e.Outcome == settlement.Refused && e.ReversedBy != 0 {
+		return Explain(settlement.ErrReversed) // what it was in doubt for is over
+	}
 	cause := fault.New(e.Fault, e.Note)
 	if e.Outcome == settlement.Unknown || e.Outcome == settlement.Intended {
 		return Explain(&inDoubt{cause, e.ID})

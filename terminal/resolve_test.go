@@ -236,6 +236,46 @@ func TestGivenUpToAPerson(t *testing.T) {
 	}
 }
 
+// Where nothing decides and 2601 is permitted, it is taken back, and the visit may
+// be settled again.
+func TestLostAnswerIsReversed(t *testing.T) {
+	config := soon()
+	config.Reverse = new(bool)
+	*config.Reverse = true
+	b := deskbed.New(t, deskbed.Options{Resolve: config})
+	b.Ready()
+	v := b.Tried()
+	if err := b.Center.Order(
+		centersim.Fault{Infno: "2207", Kind: centersim.DropAfter},
+		centersim.Fault{Infno: "3202", Kind: centersim.Refuse, Text: "对账未开放", Count: centersim.Always},
+	); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Service.Settle(t.Context(), v.ID, deskbed.Agreed(v)); code(err) != fault.AnswerLost {
+		t.Fatal(err)
+	}
+	s := b.Await("reversed", func(s terminal.State) bool { return resolved(s) && s.Visit != nil && s.Visit.State == terminal.VisitTried })
+	if s.Visit.Fault == nil || s.Visit.Fault.Code != fault.Reversed {
+		t.Errorf("%+v", s.Visit.Fault)
+	}
+	got, err := b.Service.Settle(t.Context(), v.ID, deskbed.Agreed(v))
+	if err != nil {
+		t.Fatalf("settle again: %v", err)
+	}
+	stands := 0
+	for _, x := range b.Center.Settlements() {
+		if x.Refunds == "" && x.RefundedBy == "" {
+			stands++
+			if x.SetlID != got.Receipt.SettlementID {
+				t.Errorf("%s stands, the receipt says %s", x.SetlID, got.Receipt.SettlementID)
+			}
+		}
+	}
+	if stands != 1 {
+		t.Errorf("%d stand at the centre", stands)
+	}
+}
+
 // Only who may resolve asks and decides.
 func TestResolvingIsARight(t *testing.T) {
 	b := deskbed.New(t, deskbed.Options{Rights: []string{terminal.RightSettle}})
