@@ -26,7 +26,7 @@ func TestPostgres(t *testing.T) {
 	}{
 		{"same as a file", postgresIsAFile}, {"damage", postgresDamage}, {"one centre", postgresHasOneCentre}, {"model", postgresModel},
 		{"configuration", postgresConfiguration}, {"connection lost", postgresConnectionLost}, {"another ledger", postgresComesBackOther},
-		{"settled once", postgresSettlesOnce}, {"restart", postgresRestart},
+		{"taken over", postgresTakenOver}, {"settled once", postgresSettlesOnce}, {"restart", postgresRestart},
 	} {
 		t.Run(x.name, func(t *testing.T) { x.test(t, s) })
 	}
@@ -301,6 +301,48 @@ func postgresComesBackOther(t *testing.T, s *aPostgres) {
 	var n int
 	if err := db.QueryRowContext(context.Background(), "SELECT count(*) FROM center_ledger").Scan(&n); err != nil || n != 1 {
 		t.Errorf("%d lines, %v", n, err)
+	}
+}
+
+// postgresTakenOver: a centre that was cut off while another took the ledger and
+// booked books nothing any more, neither while that one runs nor after it.
+func postgresTakenOver(t *testing.T, s *aPostgres) {
+	name, db := s.fresh(t)
+	config := Config{Database: s.url(name), Now: noon().now}
+	old := start(t, config)
+	d := newDesk(old)
+	d.signIn(t)
+	run(t, db, cutOff)
+	taker, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newDesk(taker)
+	other.n = 100
+	other.signIn(t)
+	other.settleOne(t, "张三", "MZ1", "300")
+	e := d.envelope("9001", "", msg{"signIn": msg{"opter_no": "0001", "mac": "m", "ip": "i"}})
+	if w := d.post(callService, encode(e)); w.Code != http.StatusInternalServerError {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	d.refused(t, d.envelope("9001", "", msg{"signIn": msg{"opter_no": "0001", "mac": "m", "ip": "i"}}), "未记账")
+	booked := taker.ledger.seq
+	if err := taker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(2 * time.Minute); old.ledger.failure() == nil; time.Sleep(databasePause / 4) {
+		if w := d.post(callService, encode(e)); w.Code == http.StatusOK && strings.Contains(w.Body.String(), `"infcode":0`) || time.Now().After(deadline) {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if err := old.ledger.failure(); !errors.Is(err, ErrLedger) {
+		t.Errorf("%v", err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c := start(t, config); c.ledger.seq != booked || len(c.Settlements()) != 1 {
+		t.Errorf("%d lines, want %d", c.ledger.seq, booked)
 	}
 }
 

@@ -97,7 +97,9 @@ func (s *aPostgres) start(t *testing.T) {
 	t.Helper()
 	server := exec.Command("/bin/sh", "-c", `"$@" 2>&1 & p=$!; cat >/dev/null; kill -INT $p; wait $p`, "sh",
 		filepath.Join(s.bin, "postgres"), "-D", s.dir+"/data", "-k", s.dir, "-h", "", "-c", "shared_buffers=16MB", "-c", "max_connections=30",
-		"-c", "autovacuum=off", "-c", "lc_messages=C", "-c", "logging_collector=off")
+		// The server is stopped, never unplugged: what it does to the disk is its
+		// own affair, and most of the time.
+		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "lc_messages=C", "-c", "logging_collector=off")
 	server.Dir = s.dir
 	server.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
 	out, err := server.StdoutPipe()
