@@ -288,3 +288,41 @@ func TestSaleInDoubt(t *testing.T) {
 	}
 	agree(b)
 }
+
+// A long stay goes up in parts, a diagnosis that changes is told, and only what
+// was added goes up afterwards.
+func TestLongStay(t *testing.T) {
+	b := deskbed.New(t, deskbed.Options{})
+	v := admitted(t, b)
+	ctx, step := t.Context(), must(t)
+	var lines []terminal.Line
+	for range 230 {
+		lines = append(lines, stayLines()[1])
+	}
+	step(b.Service.SetLines(ctx, v.ID, terminal.LinesRequest{Lines: lines}))
+	v = step(b.Service.Trial(ctx, v.ID))
+	if n := booked(t, b, "2301"); n != 3 || v.Trial.Total != "4140.00" || v.Lines[229].SN != "230" {
+		t.Errorf("%d parts, %+v", n, v.Trial)
+	}
+	lines = append(lines, stayLines()[2])
+	step(b.Service.SetLines(ctx, v.ID, terminal.LinesRequest{
+		Lines: lines, Diagnoses: []terminal.Named{{Code: "J18.900", Name: "肺炎"}, {Code: "I10.x00", Name: "原发性高血压"}},
+	}))
+	v = step(b.Service.Trial(ctx, v.ID))
+	if up, back, changed := booked(t, b, "2301"), booked(t, b, "2302"), booked(t, b, "2403"); up != 4 || back != 0 || changed != 1 || v.Lines[230].SN != "231" {
+		t.Errorf("%d parts, %d taken back, %d changes, %s", up, back, changed, v.Lines[230].SN)
+	}
+	// The same lines, entered again: nothing goes up.
+	step(b.Service.SetLines(ctx, v.ID, terminal.LinesRequest{Lines: lines}))
+	v = step(b.Service.Trial(ctx, v.ID))
+	if n := booked(t, b, "2301"); n != 4 || v.Lines[230].Split == nil {
+		t.Errorf("%d parts", n)
+	}
+	v = step(b.Service.Discharge(ctx, v.ID, terminal.DischargeRequest{}))
+	v = step(b.Service.Trial(ctx, v.ID))
+	v = step(b.Service.Settle(ctx, v.ID, deskbed.Agreed(v)))
+	if v.Receipt.Total != "4210.00" {
+		t.Errorf("%+v", v.Receipt)
+	}
+	reconciled(b)
+}

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,8 +20,12 @@ const (
 	final          = "0" // mid_setl_flag: the stay has ended
 )
 
-// stayLines bounds the lines of one call of 2301.
-const stayLines = 100
+// Bounds of one call of 2301: lines, and bytes of them, since the input of a
+// transaction has at most 40000 characters.
+const (
+	stayLines = 100
+	staySize  = 36000
+)
 
 // A DischargeRequest ends a stay. What is empty is now, by the doctor's order,
 // the stay's own department, bed and diagnoses.
@@ -64,15 +69,22 @@ func (stay) before(r *record, step settlement.Step) error {
 	if step != settlement.StepCharge {
 		return nil
 	}
-	at := len(r.Stay.Sent)
+	at, size := len(r.Stay.Sent), 0
 	r.Stay.Sending = nil
 	for _, l := range r.Lines[at:min(len(r.Lines), at+stayLines)] {
-		r.Stay.Serial++
 		d, err := r.stayLine(l)
 		if err != nil {
 			return err
 		}
-		d.FeedetlSN = settlement.SerialNo{Value: strconv.Itoa(r.Stay.Serial)}
+		d.FeedetlSN = settlement.SerialNo{Value: strconv.Itoa(r.Stay.Serial + 1)}
+		text, err := json.Marshal(d)
+		if err != nil {
+			return fmt.Errorf("fee line: %w", err)
+		}
+		if size += len(text) + 1; size > staySize && len(r.Stay.Sending) > 0 {
+			break
+		}
+		r.Stay.Serial++
 		r.Stay.Sending = append(r.Stay.Sending, d)
 	}
 	return nil
