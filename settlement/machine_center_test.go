@@ -387,7 +387,7 @@ func (w *walker) walk(t *testing.T, infnos map[string]int) {
 // shares no code with it: nothing that the machine offers is out of order
 // there, whatever was lost before, and journal and ledger agree in the end.
 func TestMachineAtTheSimulatedCentre(t *testing.T) {
-	for kind, steps := range map[settlement.CareKind]int{settlement.Outpatient: 250, settlement.Inpatient: 250, settlement.Pharmacy: 150} {
+	for kind, steps := range map[settlement.CareKind]int{settlement.Outpatient: 150, settlement.Inpatient: 150, settlement.Pharmacy: 80} {
 		t.Run(string(kind), func(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
