@@ -145,8 +145,8 @@ func (r *Resolver) Resolve(ctx context.Context, id int64, by string) (Resolution
 	if !r.begin(id) {
 		return Resolution{}, fmt.Errorf("resolve entry %d: %w", id, ErrInProgress)
 	}
-	defer r.end(id)
 	res, err := r.resolve(ctx, id, by)
+	r.end(id) // before anybody is told: who is may ask again at once
 	if err != nil {
 		return res, fmt.Errorf("resolve entry %d: %w", id, err)
 	}

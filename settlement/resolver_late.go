@@ -69,25 +69,38 @@ func (r *Resolver) match(ctx context.Context, l Late) (again bool, err error) {
 	case !r.begin(e.ID):
 		return true, nil
 	}
-	defer r.end(e.ID)
-	if e, err = r.cfg.Journal.Get(ctx, e.ID); err != nil {
+	res, known, err := r.take(ctx, e.ID, l)
+	r.end(e.ID) // before anybody is told: who is may ask again at once
+	switch {
+	case err != nil:
 		return false, err
+	case known:
+		r.cfg.Told(res)
+	default:
+		r.Wake() // no better than none; but upstream answers
+	}
+	return false, nil
+}
+
+// take concludes an entry by a late answer; known is false where that says
+// nothing.
+func (r *Resolver) take(ctx context.Context, id int64, l Late) (res Resolution, known bool, err error) {
+	e, err := r.cfg.Journal.Get(ctx, id)
+	if err != nil {
+		return res, false, err
 	}
 	c, known := lateConclusion(e, l)
 	if !known {
-		r.Wake() // no better than none; but upstream answers
-		return false, nil
+		return res, false, nil
 	}
 	asked := Asked{Infno: e.Infno, At: r.cfg.Now(), Found: SaidLate, Fault: c.Fault, SetlID: c.SetlID}
 	if c.Booked != nil {
 		asked.Total = &c.Booked.Total
 	}
-	res, err := r.conclude(ctx, e, c, []Asked{asked})
-	if err != nil {
-		return false, fmt.Errorf("late answer: %w", err)
+	if res, err = r.conclude(ctx, e, c, []Asked{asked}); err != nil {
+		return res, false, fmt.Errorf("late answer: %w", err)
 	}
-	r.cfg.Told(res)
-	return false, nil
+	return res, true, nil
 }
 
 // conclude closes an entry by a late answer.

@@ -13,10 +13,11 @@ import (
 // client goes on waiting for.
 func late(t *testing.T, order string) (*rescue, settlement.Settling, *settlement.Client) {
 	t.Helper()
+	t.Parallel() // it waits for a time-out
 	r := newRescue(t, centersim.Config{})
 	in := r.visit("OP1")
 	r.order(order)
-	hasty := r.newClient(time.Second)
+	hasty := r.newClient(2 * time.Second)
 	hasty.TakeLate(r.resolver.Late)
 	t.Cleanup(hasty.Close)
 	if _, err := settlement.NewSettler(hasty, r.journal).Settle(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown || fault.Of(err).Code != fault.AnswerLost {

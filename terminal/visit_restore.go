@@ -190,13 +190,21 @@ func (v *visits) learn(ctx context.Context) {
 		if e.Outcome != settlement.Done && e.Outcome != settlement.Refused || !one.step.TryLock() {
 			continue
 		}
-		if r := one.record(); r.State == VisitUnknown && r.Journal == id {
-			v.update(one, func(r *record) { r.adopt(v.svc, e) })
-			if err := v.store(ctx, one); err != nil {
-				v.svc.parts.Log.WithError(err).Warning("a visit that was in doubt could not be stored")
-			}
+		one.mu.Lock()
+		learned := one.rec.State == VisitUnknown && one.rec.Journal == id
+		if learned {
+			one.rec.adopt(v.svc, e)
 		}
+		one.mu.Unlock()
+		// Before it is shown and stored: who sees it may go on at once.
 		one.step.Unlock()
+		if !learned {
+			continue
+		}
+		v.svc.pub.changed()
+		if err := v.store(ctx, one); err != nil {
+			v.svc.parts.Log.WithError(err).Warning("a visit that was in doubt could not be stored")
+		}
 	}
 }
 
