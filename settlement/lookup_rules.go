@@ -116,6 +116,16 @@ func (l Lookup) clrTypes(infno string, seen []string) []string {
 	return list
 }
 
+// Clearings are the kinds of clearing of all settlements, sorted.
+func (l Lookup) Clearings() []string {
+	var list []string
+	for infno := range nationalClrTypes {
+		list = append(list, l.clrTypes(infno, nil)...)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // never says whether 2601 refused because it knows no such transaction.
 func (l Lookup) never(words string) bool {
 	return slices.ContainsFunc(l.Never, func(w string) bool { return strings.Contains(words, w) })

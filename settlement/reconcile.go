@@ -58,9 +58,9 @@ type ReconcilerParts struct {
 	Now    func() time.Time
 }
 
-// A Reconciler compares the journal with the centre by day and month (3201),
-// where they differ row by row (3202), and does what an authorised person
-// orders about the differences.
+// A Reconciler compares the journal with the centre: months by their totals
+// (3201), days by totals and row by row (3202). It does what an authorised
+// person orders about the differences.
 type Reconciler struct {
 	client  *Client
 	journal *Journal
@@ -180,17 +180,11 @@ func (r *Reconciler) day(ctx context.Context, day string) (Report, error) {
 	}
 	detail := make(map[group]bool) // without insurance, which 3202 does not know
 	for _, l := range report.Totals {
-		if !l.Balanced {
+		// Totals that are equal prove little where amounts are alike: one row too
+		// many and one too few are no difference. Only nothing on both sides is.
+		if !l.Balanced || l.Ours.Count > 0 {
 			detail[group{clrType: l.ClrType, optins: l.Optins}] = true
 		}
-	}
-	// Totals can be equal although a number stands for two of our rows.
-	listed := make(map[string]bool)
-	for _, row := range rows {
-		if listed[row.SetlID] {
-			detail[group{clrType: row.clrType, optins: row.optins}] = true
-		}
-		listed[row.SetlID] = true
 	}
 	for _, g := range sorted(detail) {
 		of := Statement{ClrType: g.clrType, Optins: g.optins, From: day, To: day}

@@ -44,6 +44,8 @@ type bookkeeper struct {
 	*desk
 	*hand
 	url string
+
+	phantoms int // centres elsewhere so far
 }
 
 // newBookkeeper opens a centre and the first of the two desks of an institution.
@@ -124,14 +126,13 @@ func (b *bookkeeper) phantom(t *testing.T, number string) int64 {
 			t.Error(err)
 		}
 	}()
-	// It has booked before: its numbers are not those of the first centre.
-	busy := b.at(t, center, server.URL, nil, 1)
-	for _, n := range []string{"X1", "X2", "X3", "X4"} {
-		if _, err := busy.settler.Settle(t.Context(), busy.visit(t, n)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	elsewhere := b.at(t, center, server.URL, b.journal, 2)
+	// It has booked before: its numbers are not those of the first centre, nor of
+	// another phantom.
+	b.phantoms++
+	for range 150 * b.phantoms {
+		elsewhere.signed(t)
+	}
 	receipt, err := elsewhere.settler.Settle(t.Context(), elsewhere.visit(t, number))
 	if err != nil {
 		t.Fatal(err)

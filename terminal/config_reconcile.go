@@ -90,7 +90,16 @@ func (c ReconcileConfig) days() int {
 	return c.Days
 }
 
+// policy fills what is left out from the region's file, which says the same for
+// the statements that look a lost answer up.
 func (c ReconcileConfig) policy(u UpstreamConfig) settlement.ReconcilePolicy {
+	lookup := u.Rules().Lookups()
+	if c.ClearingTypes == nil && lookup.ClrTypes != nil {
+		c.ClearingTypes = lookup.Clearings()
+	}
+	if c.Office == "" {
+		c.Office = lookup.Optins
+	}
 	return settlement.ReconcilePolicy{
 		Refunds: settlement.RefundRows(c.Refunds), ClrTypes: c.ClearingTypes, Insutypes: c.InsuranceTypes,
 		Optins: c.Office, Lane: u.Lane, Lanes: u.Lanes, Sole: c.Sole,
