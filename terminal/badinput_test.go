@@ -109,7 +109,7 @@ func TestBadAnswers(t *testing.T) {
 		{"2207:http-before=503", "settle", lost}, {"2208:http-after=502", "refund", lost},
 		{"2207:http-before=401", "settle", fault.UpstreamCredentials},
 		// What is too large, cut off, broken.
-		{"1101:oversize=200000000", "open", fault.UpstreamTooLarge}, {"2207:oversize=200000000", "settle", lost},
+		{"1101:oversize=50000000", "open", fault.UpstreamTooLarge}, {"2207:oversize=200000000", "settle", lost},
 		{"2207:truncate", "settle", lost}, {"2207:broken-json", "settle", lost}, {"2208:broken-json", "refund", lost},
 		{"1101:broken-json", "open", malformed}, {"2207:cut", "settle", lost},
 		// Wrong totals: every identity, in lines, trial, settlement and refund.
@@ -127,6 +127,7 @@ func TestBadAnswers(t *testing.T) {
 		{"any:sloppy@always", "", ""}, {"any:text-code@always", "", ""}, {"2208:null-shares", "", ""},
 	} {
 		t.Run(c.order, func(t *testing.T) {
+			t.Parallel()
 			order, err := centersim.ParseFault(c.order)
 			if err != nil {
 				t.Fatal(err)

@@ -119,6 +119,7 @@ func TestStayGoesOnAfterALostAnswer(t *testing.T) {
 		{"2405", centersim.DropBefore}, {"2404", centersim.DropAfter}, {"2404", centersim.DropBefore},
 	} {
 		t.Run(c.infno+" "+string(c.kind), func(t *testing.T) {
+			t.Parallel()
 			b := deskbed.New(t, deskbed.Options{})
 			b.Ready()
 			if err := b.Center.Order(centersim.Fault{Infno: c.infno, Kind: c.kind}); err != nil {

@@ -152,6 +152,7 @@ func TestRefundThatGoesWrong(t *testing.T) {
 		{"turned away", centersim.Fault{Kind: centersim.HTTPBefore, Number: 401}, fault.UpstreamCredentials, terminal.VisitSettled, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			b := deskbed.New(t, deskbed.Options{})
 			v := settled(t, b)
 			ctx := t.Context()

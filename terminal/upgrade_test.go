@@ -34,6 +34,7 @@ func TestVisitOfAnEarlierVersion(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			b := deskbed.New(t, deskbed.Options{})
 			b.Ready()
 			ctx, step := t.Context(), must(t)
