@@ -66,7 +66,7 @@ type plainDesk struct {
 // clicks, refunds, and people who decide, against a plain model of journal and
 // ledger: after every step both are exactly what the model says.
 func TestSettlementModel(t *testing.T) {
-	wanted := times(12, 300)
+	wanted := times(8, 300)
 	played, failed := 0, false
 	did := make(map[string]int)
 	rapid.Check(t, func(rt *rapid.T) {

@@ -254,7 +254,7 @@ func seed(t *testing.T) uint64 {
 // centre has it not; unknown otherwise. Nothing arrives twice.
 func TestSettlementOverBadLines(t *testing.T) {
 	const windows = 4 // that settle at the same time
-	rounds := times(180, 1800)
+	rounds := times(135, 1800)
 	first := seed(t)
 	o := newOffice(t)
 	var mu sync.Mutex
