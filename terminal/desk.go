@@ -18,7 +18,11 @@ const (
 	readTime   = 30 * time.Second // opening a card and reading its holder
 	busyPause  = 2 * time.Second  // before a card that another program holds is tried again
 	faultTries = 3                // of a card whose line fails
-	queueDepth = 16
+	// beatInterval is how often a desk that has nothing to do sees that it is awake,
+	// sleepTime how much longer it must have taken to have slept.
+	beatInterval = time.Second
+	sleepTime    = 5 * time.Second
+	queueDepth   = 16
 )
 
 // ErrTooManyJobs refuses a caller where a card has a queue already.
@@ -147,21 +151,44 @@ func (d *desk) publish(change func(*Reader)) {
 func (d *desk) run(ctx context.Context) {
 	defer close(d.ended)
 	defer d.drop()
+	beat := time.NewTicker(beatInterval)
+	defer beat.Stop()
 	for {
+		// By the wall clock: the other one stands still while a machine sleeps.
+		waiting := time.Now().Round(0)
+		slept := func() { d.slept(ctx, time.Now().Round(0).Sub(waiting)) }
 		select {
 		case <-ctx.Done():
 			d.refuse()
 			return
+		case <-beat.C:
+			slept()
 		case <-d.wake:
+			slept()
 			d.look(ctx)
 		case <-d.retry:
 			d.retry = nil
 			d.tried = 0
 			d.look(ctx)
 		case j := <-d.jobs:
+			slept()
 			d.serve(ctx, j)
 		}
 	}
+}
+
+// slept reads the card anew after the machine, or this program, has slept: the reader
+// has lost its power or nobody looked at it, and whoever took the card out may have put
+// another in. What is held is somebody's, and perhaps no longer the one's before the
+// reader.
+func (d *desk) slept(ctx context.Context, waited time.Duration) {
+	if d.held == nil || waited < beatInterval+sleepTime {
+		return
+	}
+	d.svc.parts.Log.WithField("reader", d.id).WithField("seconds", int(waited.Seconds())).Info("nobody looked at the card for long: it is read anew")
+	d.drop()
+	d.tried = 0
+	d.look(ctx)
 }
 
 // refuse answers what is still queued when the service stops.

@@ -67,19 +67,35 @@ func (d *Driver) own(ctx context.Context, report func()) (err error) {
 		changed := d.changed
 		d.mu.Unlock()
 		report()
+		// By the wall clock: the other one stands still while a machine sleeps.
+		waiting := time.Now().Round(0)
 		select {
 		case <-ctx.Done():
 			return nil
 		case r := <-d.requests:
+			o.slept(time.Now().Round(0).Sub(waiting))
 			if err := o.serve(ctx, r); err != nil {
 				return err
 			}
 		case <-poll.C:
+			o.slept(time.Now().Round(0).Sub(waiting))
 			if err := o.look(ctx); err != nil {
 				return err
 			}
 		case <-changed:
 		}
+	}
+}
+
+// sleep is how much longer than the time between two looks nobody looked, when this
+// machine or program must have slept.
+const sleep = 5 * time.Second
+
+// slept ends what is known of the card inside after a long time without a look: the unit
+// goes on by itself meanwhile, and whoever took a card out may have put another in.
+func (o *owner) slept(waited time.Duration) {
+	if o.inside && !o.moving && waited > o.d.cfg.Poll+sleep {
+		o.forget(reader.ErrCardRemoved)
 	}
 }
 
