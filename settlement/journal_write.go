@@ -33,6 +33,16 @@ const (
 
 	insertDecision = `INSERT INTO decision (seq, entry, at, who, reason) VALUES (?1, ?2, ?3, ?4, ?5)`
 
+	// inTheWay has one question for each index that refuses an entry: asked
+	// together they would read the whole journal while everybody waits to write.
+	inTheWay = `SELECT outcome FROM (
+			SELECT outcome FROM entry WHERE visit = ?1 AND outcome IN ('intended', 'unknown')
+			UNION ALL SELECT outcome FROM entry
+				WHERE mdtrt_id = ?2 AND mdtrt_id <> '' AND outcome IN ('intended', 'unknown') AND undoes IS NULL
+			UNION ALL SELECT outcome FROM entry
+				WHERE visit = ?1 AND infno = ?3 AND outcome IN ('intended', 'unknown', 'done') AND reversed_by IS NULL AND undoes IS NULL)
+		ORDER BY outcome = 'unknown' DESC, outcome = 'intended' DESC LIMIT 1`
+
 	// unresolved lets SQLite use the small index of what is not resolved.
 	unresolved = ` outcome IN ('intended', 'unknown') `
 )
@@ -308,12 +318,7 @@ func (b *batch) undoable(ctx context.Context, s *sent) error {
 // taken says which entry stands in the way of s.
 func (b *batch) taken(ctx context.Context, s *sent) error {
 	var outcome Outcome
-	err := b.tx.QueryRowContext(ctx, `SELECT outcome FROM entry
-		WHERE visit = ?1 AND outcome IN ('intended', 'unknown')
-		   OR mdtrt_id = ?2 AND mdtrt_id <> '' AND outcome IN ('intended', 'unknown')
-		   OR visit = ?1 AND infno = ?3 AND outcome = 'done' AND reversed_by IS NULL AND undoes IS NULL
-		ORDER BY outcome = 'unknown' DESC, outcome = 'intended' DESC LIMIT 1`,
-		s.visit, s.mdtrtID, s.infno).Scan(&outcome)
+	err := b.tx.QueryRowContext(ctx, inTheWay, s.visit, s.mdtrtID, s.infno).Scan(&outcome)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil
