@@ -64,13 +64,11 @@ const statementRows = `SELECT e.id, e.infno, e.msgid, e.opened_at, e.outcome, e.
 
 // statementScan is one row of statementRows.
 type statementScan struct {
-	e                              Entry
-	opened                         int64
-	psnNo, request, answer         []byte
-	oMsgid, vInfno                 string
-	oRequest, oAnswer              []byte
-	requestText, answerText        []byte
-	originalRequest, originalReply []byte
+	e                      Entry
+	opened                 int64
+	psnNo, request, answer []byte // sealed
+	oMsgid, vInfno         string // of the entry that it takes back, and that took it back
+	oRequest, oAnswer      []byte // sealed
 }
 
 func (s *statementScan) into() []any {
@@ -78,25 +76,8 @@ func (s *statementScan) into() []any {
 		&s.e.Undoes, &s.e.ReversedBy, &s.request, &s.answer, &s.oMsgid, &s.oRequest, &s.oAnswer, &s.vInfno}
 }
 
-// unseal opens what is sealed of it.
+// unseal opens the person's number.
 func (s *statementScan) unseal(k *journalKey) error {
-	for _, x := range []struct {
-		field, owner string
-		sealed       []byte
-		into         *[]byte
-	}{
-		{"request", s.e.MsgID, s.request, &s.requestText}, {"answer", s.e.MsgID, s.answer, &s.answerText},
-		{"request", s.oMsgid, s.oRequest, &s.originalRequest}, {"answer", s.oMsgid, s.oAnswer, &s.originalReply},
-	} {
-		if x.sealed == nil {
-			continue
-		}
-		text, err := k.open(x.field, x.owner, x.sealed)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", s.e.ID, err)
-		}
-		*x.into = text
-	}
 	psnNo, err := k.open("psn_no", s.e.MsgID, s.psnNo)
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", s.e.ID, err)
@@ -139,7 +120,10 @@ func (r *Reconciler) scanRows(ctx context.Context, where string, args ...any) ([
 		if err := s.unseal(r.journal.key); err != nil {
 			return nil, fmt.Errorf("statement rows: %w", err)
 		}
-		p, mdtrtID := r.placeOf(&s)
+		p, mdtrtID, err := r.placeOf(&s)
+		if err != nil {
+			return nil, fmt.Errorf("statement rows: entry %d: %w", s.e.ID, err)
+		}
 		if s.e.MdtrtID != "" {
 			mdtrtID = s.e.MdtrtID
 		}
@@ -166,31 +150,42 @@ type answeredPlace struct {
 
 // placeOf says where an entry's row belongs: as upstream answered, and where it
 // did not, as the settlement that a refund takes back was answered, as the
-// request said, or as is usual.
-func (r *Reconciler) placeOf(s *statementScan) (place, string) {
-	own := r.answered(s.e.Infno, s.answerText)
-	original := r.answered(s.e.Infno, s.originalReply)
-	insutype, medType := sentInsurance(s.requestText)
-	if s.e.Undoes != 0 {
-		insutype, medType = sentInsurance(s.originalRequest)
+// request said, or as is usual. What is not needed is not decrypted: a month has
+// many rows.
+func (r *Reconciler) placeOf(s *statementScan) (p place, mdtrtID string, err error) {
+	open := func(field, owner string, sealed []byte) (text []byte) {
+		if sealed != nil && err == nil {
+			text, err = r.journal.key.open(field, owner, sealed)
+		}
+		return text
 	}
-	p := place{group: group{
-		insutype: firstText(own.Insutype, original.Insutype, Text(insutype)),
-		clrType:  firstText(own.ClrType, original.ClrType, Text(clearing(s.e.Infno, medType))),
-		optins:   firstText(own.ClrOptins, original.ClrOptins, Text(r.client.cfg.Institution.Area)),
-	}}
-	if r.policy.Optins != "" {
-		p.optins = r.policy.Optins
+	own := r.answered(s.e.Infno, open("answer", s.e.MsgID, s.answer))
+	if s.e.Undoes != 0 && (own.Insutype == "" || own.ClrType == "" || own.ClrOptins == "") {
+		original := r.answered(s.e.Infno, open("answer", s.oMsgid, s.oAnswer))
+		own.Insutype = Text(firstText(own.Insutype, original.Insutype))
+		own.ClrType = Text(firstText(own.ClrType, original.ClrType))
+		own.ClrOptins = Text(firstText(own.ClrOptins, original.ClrOptins))
+		own.MdtrtID = Text(firstText(own.MdtrtID, original.MdtrtID))
 	}
+	if own.Insutype == "" || own.ClrType == "" {
+		request := open("request", s.e.MsgID, s.request)
+		if s.e.Undoes != 0 {
+			request = open("request", s.oMsgid, s.oRequest)
+		}
+		insutype, medType := sentInsurance(request)
+		own.Insutype = Text(firstText(own.Insutype, Text(insutype)))
+		own.ClrType = Text(firstText(own.ClrType, Text(clearing(s.e.Infno, medType))))
+	}
+	p.group = group{string(own.Insutype), string(own.ClrType), firstText(Text(r.policy.Optins), own.ClrOptins, Text(r.client.cfg.Institution.Area))}
 	if len(own.SetlTime) >= len(DateLayout) {
-		if t, err := time.Parse(DateLayout, string(own.SetlTime[:len(DateLayout)])); err == nil {
+		if t, terr := time.Parse(DateLayout, string(own.SetlTime[:len(DateLayout)])); terr == nil {
 			p.day = t.Format(DateLayout)
 		}
 	}
 	if p.day == "" {
 		p.day, p.assumed = FormatDate(s.e.OpenedAt), true
 	}
-	return p, firstText(own.MdtrtID, original.MdtrtID)
+	return p, string(own.MdtrtID), err
 }
 
 func firstText(texts ...Text) string {
@@ -205,11 +200,17 @@ func firstText(texts ...Text) string {
 // answered reads the place out of a kept answer; what cannot be read says
 // nothing.
 func (r *Reconciler) answered(infno string, raw []byte) answeredPlace {
-	var out struct {
-		Node Node[answeredPlace] `json:"setlinfo"`
-	}
 	if len(raw) == 0 {
 		return answeredPlace{}
+	}
+	// As most answers are.
+	var plain struct {
+		Output struct {
+			Node Node[answeredPlace] `json:"setlinfo"`
+		} `json:"output"`
+	}
+	if json.Unmarshal(raw, &plain) == nil && plain.Output.Node.Present {
+		return plain.Output.Node.Value
 	}
 	a, err := decodeAnswer(infno, 200, raw)
 	if err != nil || len(a.Output) == 0 {
@@ -219,6 +220,9 @@ func (r *Reconciler) answered(infno string, raw []byte) answeredPlace {
 		infno = v
 	}
 	a.Output = r.client.cfg.Regional.output(infno, a.Output)
+	var out struct {
+		Node Node[answeredPlace] `json:"setlinfo"`
+	}
 	if a.Decode(&out) != nil {
 		return answeredPlace{}
 	}
@@ -279,7 +283,10 @@ func (r *Reconciler) doubts(ctx context.Context, day string) ([]*doubtful, error
 		if err := s.unseal(r.journal.key); err != nil {
 			return nil, fmt.Errorf("entries in doubt: %w", err)
 		}
-		p, mdtrtID := r.placeOf(&s)
+		p, mdtrtID, err := r.placeOf(&s)
+		if err != nil {
+			return nil, fmt.Errorf("entries in doubt: entry %d: %w", s.e.ID, err)
+		}
 		if s.e.MdtrtID != "" {
 			mdtrtID = s.e.MdtrtID
 		}
