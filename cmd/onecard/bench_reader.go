@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"onecard/apdu"
@@ -40,46 +41,53 @@ func (b *bench) compareExchange(ctx context.Context, p *cardBench) (err error) {
 		r, err := s.Exchange(ctx, challenge)
 		return errors.Join(err, r.Status.Err())
 	}
-	row := func(once func() error) error {
-		for range rowOfCommands {
-			if err := once(); err != nil {
-				return err
+	// Each command is a sample: one that another program delays does not spoil its row.
+	type series = []time.Duration
+	row := func(once func() error) (series, error) {
+		took := make(series, rowOfCommands)
+		for i := range took {
+			var err error
+			if took[i], err = timed(once); err != nil {
+				return nil, err
 			}
 		}
-		return nil
+		return took, nil
 	}
-	inARow := func() error { return s.Do(ctx, func() error { return row(exchange) }) }
-	alone := func() error { return row(exchange) }
-	plain := func() error { return row(func() error { _, err := bare.send(raw); return err }) }
+	inARow := func() (took series, err error) {
+		err = s.Do(ctx, func() (err error) { took, err = row(exchange); return err })
+		return took, err
+	}
+	alone := func() (series, error) { return row(exchange) }
+	plain := func() (series, error) { return row(func() error { _, err := bare.send(raw); return err }) }
 	names := []terminal.Text{
 		{Chinese: "onecard 会话，连续命令", English: "onecard, a session, commands in a row"},
 		{Chinese: "直接 PC/SC", English: "bare PC/SC"},
 		{Chinese: "onecard 会话，单条命令", English: "onecard, a session, each by itself"},
 	}
-	calls := []func() error{inARow, plain, alone}
+	calls := []func() (series, error){inARow, plain, alone}
 	sides := make([]side, len(calls))
 	allocated := make([]string, len(calls))
 	for i, call := range calls {
-		sides[i] = side{names[i], func(context.Context) ([]time.Duration, error) {
-			took, err := timed(call)
-			return []time.Duration{took / rowOfCommands}, err
-		}}
+		sides[i] = side{names[i], func(context.Context) ([]time.Duration, error) { return call() }}
 	}
 	found, err := interleave(ctx, b.runs(300), sides...)
 	if err != nil {
 		return err
 	}
 	for i, call := range calls {
-		if allocated[i], err = allocations(b.runs(50), rowOfCommands, call); err != nil {
+		if allocated[i], err = allocations(b.runs(50), rowOfCommands, func() error { _, err := call(); return err }); err != nil {
 			return err
 		}
 	}
 	b.add(comparison{ID: "exchange", Unit: "ms", Aim: 1.05,
-		Title:   terminal.Text{Chinese: fmt.Sprintf("一条命令（取随机数，%d 条的平均）", rowOfCommands), English: fmt.Sprintf("one command, GET CHALLENGE, mean of %d", rowOfCommands)},
-		Figures: []figure{summarise(names[0], found[0][0]), summarise(names[1], found[1][0]), summarise(names[2], found[2][0])},
+		Title:   terminal.Text{Chinese: "一条命令（取随机数）", English: "one command, GET CHALLENGE"},
+		Figures: []figure{summarise(names[0], all(found[0])), summarise(names[1], all(found[1])), summarise(names[2], all(found[2]))},
 		Note:    fmt.Sprintf(b.say("每条命令的分配：onecard %s；直接 %s", "allocated for each: onecard %s; bare %s"), allocated[0], allocated[1])})
 	return nil
 }
+
+// all joins the samples of all parts.
+func all(parts []samples) samples { return slices.Concat(parts...) }
 
 // allocations says what each of the commands of a call allocates.
 func allocations(n, commands int, call func() error) (string, error) {
