@@ -142,20 +142,21 @@ func (c *simCardCmd) psam() (*cardsim.PSAMImage, error) {
 }
 
 type simCenterCmd struct {
-	Listen   string   `help:"Address to listen on; port 0 chooses one." default:"127.0.0.1:8760"`
-	Style    string   `help:"Signature style: none, x-tif, csb, hmac-sm3, sm2-cainfo, sm4-body, mobile, or several joined by + (docs/regions.md)." default:"none"`
-	Tokens   string   `help:"With x-tif, csb, hmac-sm3: file of callers, one name = secret a line, mode 0600." type:"path"`
-	Keys     string   `help:"With sm2-cainfo, sm4-body, mobile: file of keys (docs/centersim.md), mode 0600." type:"path"`
-	Ledger   string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
-	Database string   `help:"The ledger in PostgreSQL in place of a file: postgres://USER@HOST:PORT/DATABASE without a password, or a file with mode 0600 that holds such a URL, a password too." placeholder:"URL"`
-	Data     string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
-	Repeat   string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
-	Area     []string `help:"A place of insurance that this centre answers for, 2, 4 or 6 digits; may be repeated. Without it: all." placeholder:"DIGITS"`
-	Route    []string `help:"Another centre on this machine for the people insured elsewhere, such as 41=http://127.0.0.1:8761; may be repeated. Needs --area." placeholder:"DIGITS=URL" sep:"none"`
-	Lookups  string   `help:"What the look-ups tell: strict (5203 and 5204 want the setl_id, 5201 shows no settlement) or generous (the visit is enough)." enum:"strict,generous" default:"strict"`
-	Reversal string   `help:"What 2601 says of a transaction that never arrived or was undone: refuse, or accept (and never book it)." enum:"refuse,accept" default:"refuse"`
-	Export   string   `help:"Write what the ledger holds and end: csv or json (the settlements), lines (every booking). A centre may be using the ledger meanwhile." enum:",csv,json,lines" default:""`
-	Fault    []string `help:"A fault to order, such as 2207:drop-after; may be repeated. --fault=list explains them all." sep:"none"`
+	Listen    string   `help:"Address to listen on; port 0 chooses one." default:"127.0.0.1:8760"`
+	Style     string   `help:"Signature style: none, x-tif, csb, hmac-sm3, sm2-cainfo, sm4-body, mobile, or several joined by + (docs/regions.md)." default:"none"`
+	Tokens    string   `help:"With x-tif, csb, hmac-sm3: file of callers, one name = secret a line, mode 0600." type:"path"`
+	Keys      string   `help:"With sm2-cainfo, sm4-body, mobile: file of keys (docs/centersim.md), mode 0600." type:"path"`
+	Ledger    string   `help:"The ledger's file, made where missing. Without it what is booked is forgotten at the end." type:"path"`
+	Database  string   `help:"The ledger in PostgreSQL in place of a file: postgres://USER@HOST:PORT/DATABASE without a password, or a file with mode 0600 that holds such a URL, a password too." placeholder:"URL"`
+	Data      string   `help:"Directory with people.json, catalogue.json, policy.json in place of the built-in ones." type:"path"`
+	WriteData string   `help:"Write the built-in people.json, catalogue.json and policy.json into a directory, to be edited for --data, and end." type:"path" placeholder:"DIR"`
+	Repeat    string   `help:"What a repeated msgid does: refuse, book, same." enum:"refuse,book,same" default:"refuse"`
+	Area      []string `help:"A place of insurance that this centre answers for, 2, 4 or 6 digits; may be repeated. Without it: all." placeholder:"DIGITS"`
+	Route     []string `help:"Another centre on this machine for the people insured elsewhere, such as 41=http://127.0.0.1:8761; may be repeated. Needs --area." placeholder:"DIGITS=URL" sep:"none"`
+	Lookups   string   `help:"What the look-ups tell: strict (5203 and 5204 want the setl_id, 5201 shows no settlement) or generous (the visit is enough)." enum:"strict,generous" default:"strict"`
+	Reversal  string   `help:"What 2601 says of a transaction that never arrived or was undone: refuse, or accept (and never book it)." enum:"refuse,accept" default:"refuse"`
+	Export    string   `help:"Write what the ledger holds and end: csv or json (the settlements), lines (every booking). A centre may be using the ledger meanwhile." enum:",csv,json,lines" default:""`
+	Fault     []string `help:"A fault to order, such as 2207:drop-after; may be repeated. --fault=list explains them all." sep:"none"`
 }
 
 // Validate checks the command line.
@@ -235,6 +236,12 @@ const callPath = "/fsi/api/rsfComIfsService/callService"
 func (c *simCenterCmd) Run(a *app) error {
 	if c.listsFaults() {
 		return c.faults(a)
+	}
+	if c.WriteData != "" {
+		if err := os.CopyFS(c.WriteData, centersim.Data()); err != nil {
+			return fmt.Errorf("write data: %w: %w", errSimulatorData, err)
+		}
+		return nil
 	}
 	log := a.simulatorLog()
 	config := centersim.Config{

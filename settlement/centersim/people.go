@@ -16,6 +16,16 @@ import (
 //go:embed data/people.json data/catalogue.json data/policy.json
 var embedded embed.FS
 
+// Data are the built-in people.json, catalogue.json and policy.json: a
+// beginning for those of [Config.Data].
+func Data() fs.FS {
+	data, err := fs.Sub(embedded, "data")
+	if err != nil {
+		panic(err) // the name is a valid one
+	}
+	return data
+}
+
 // china is the time of every date and time of the interface.
 var china = time.FixedZone("CST", 8*60*60)
 

@@ -34,13 +34,14 @@ type table map[string][]field
 
 func parseTable(tsv string) (table, error) {
 	t := table{}
-	for n, row := range strings.Split(strings.TrimSuffix(tsv, "\n"), "\n") {
-		c := strings.Split(row, "\t")
-		if n == 0 {
+	n := 0
+	for row := range strings.Lines(tsv) {
+		if n++; n == 1 {
 			continue
 		}
+		c := strings.Split(strings.TrimSuffix(row, "\n"), "\t")
 		if len(c) != 10 {
-			return nil, fmt.Errorf("fields.tsv: line %d has %d columns, not 10", n+1, len(c))
+			return nil, fmt.Errorf("fields.tsv: line %d has %d columns, not 10", n, len(c))
 		}
 		if c[1] != "in" {
 			continue
@@ -50,15 +51,15 @@ func parseTable(tsv string) (table, error) {
 		if f.kind != "number" && len(decimals) == 3 {
 			whole, decimals = whole+decimals, "" // 2,000 characters
 		}
-		for text, into := range map[string]*int{whole: &f.digits, decimals: &f.decimals} {
-			if text == "" {
-				continue
-			}
-			v, err := strconv.Atoi(text)
-			if err != nil {
-				return nil, fmt.Errorf("fields.tsv: line %d: length %q", n+1, c[6])
-			}
-			*into = v
+		var err error
+		if whole != "" {
+			f.digits, err = strconv.Atoi(whole)
+		}
+		if decimals != "" && err == nil {
+			f.decimals, err = strconv.Atoi(decimals)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("fields.tsv: line %d: length %q", n, c[6])
 		}
 		f.length = f.digits
 		t[c[0]] = append(t[c[0]], f)
