@@ -25,7 +25,7 @@ import (
 // playRole is this test binary as another process.
 func playRole(role string) int {
 	path := os.Getenv("ONECARD_TEST_JOURNAL")
-	play := map[string]func(string) error{"intend": playIntend, "work": playWork, "second": playSecond, "full": playFull}[role]
+	play := map[string]func(string) error{"intend": playIntend, "work": playWork, "second": playSecond, "full": playFull, "post": playPost, "outboxfull": playOutboxFull}[role]
 	if err := play(path); err != nil {
 		fmt.Println("failed:", err)
 		return 1
