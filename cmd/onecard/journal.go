@@ -43,7 +43,7 @@ func (c *journalListCmd) Run(a *app) error {
 	}
 	a.print("%s %s\n", a.say("结算日志", "Journal of"), day.Day)
 	for _, e := range day.Entries {
-		a.print("%6d  %s  %s  %-8s  %10s  %s %s\n", e.ID, e.Opened.In(chinaTime).Format("15:04:05"), e.Visit, a.outcome(e.Outcome), e.Total, e.Holder, settlementOrFault(a, e))
+		a.print("%6d  %s  %s  %-8s  %10s  %s %s\n", e.ID, e.Opened.In(chinaTime).Format("15:04:05"), e.Visit, a.outcomeOf(e), e.Total, e.Holder, settlementOrFault(a, e))
 	}
 	t := day.Totals
 	a.print("%s %d, %s %d, %s %d; %s %s: %s %s, %s %s, %s %s\n",
@@ -61,6 +61,18 @@ func settlementOrFault(a *app, e terminal.Entry) string {
 		parts = append(parts, fmt.Sprintf("%s %s", e.Fault.Code, a.text(e.Fault.Text)))
 	}
 	return strings.Join(parts, " ")
+}
+
+// outcomeOf says of a settlement that is done whether it is a refund, or was
+// refunded.
+func (a *app) outcomeOf(e terminal.Entry) string {
+	switch {
+	case e.Outcome == "done" && e.Undoes != 0:
+		return a.say("退费", "refund")
+	case e.Outcome == "done" && e.ReversedBy != 0:
+		return a.say("已退费", "refunded")
+	}
+	return a.outcome(e.Outcome)
 }
 
 func (a *app) outcome(o string) string {

@@ -377,7 +377,7 @@ func (d *desk) serve(r *http.Request, in object) (int, any) {
 		visit = object{"id": fmt.Sprintf("V20261121-%04d", len(d.journal)+1), "state": "registered", "reader": "r1", "opened": "2026-11-21T10:00:00+08:00", "holder": object{"name": d.card["holder"].(object)["name"]},
 			"person":   object{"insutype": object{"code": "310", "zh": "职工基本医疗保险", "en": "Employees' basic medical insurance"}, "psn_type": object{"code": "12", "zh": "退休人员", "en": "retired"}, "balance": "1234.56", "area": "510100"},
 			"mdtrt_id": "M0001", "med_type": usual["med_type"], "department": usual["department"], "doctor": usual["doctor"], "diagnoses": usual["diagnoses"], "lines": []object{}, "total": "0.00", "trial": nil, "receipt": nil, "fault": nil, "next": []string{"lines", "set-aside", "abandon"}}
-		for _, field := range []string{"department", "doctor", "diagnoses"} {
+		for _, field := range []string{"department", "doctor", "diagnoses", "kind", "bed", "begin"} {
 			if in[field] != nil {
 				visit[field] = in[field]
 			}
@@ -386,13 +386,24 @@ func (d *desk) serve(r *http.Request, in object) (int, any) {
 		return 200, visit
 	case strings.HasPrefix(path, "visits/") && visit == nil:
 		return refuse(404, "OC-2303", "没有该就诊。", "There is no such visit.")
+	case strings.HasSuffix(path, "/discharge"):
+		visit["discharged"], visit["next"] = "2026-11-21T10:00:30+08:00", []string{"trial", "settle", "readmit", "set-aside", "abandon"}
+		return 200, visit
+	case strings.HasSuffix(path, "/readmit"):
+		visit["discharged"], visit["next"] = nil, []string{"lines", "trial", "discharge", "set-aside", "abandon"}
+		return 200, visit
 	case strings.HasSuffix(path, "/lines"):
 		return d.putLines(visit, in)
 	case strings.HasSuffix(path, "/trial"):
 		if !slices.Contains(visit["next"].([]string), "trial") {
 			return refuse(409, "OC-2302", "当前步骤不能执行该操作。", "Not at this step.")
 		}
-		trial(visit)
+		next := visit["next"]
+		if trial(visit); visit["kind"] == "inpatient" && visit["discharged"] == nil {
+			visit["next"] = []string{"lines", "trial", "discharge", "set-aside", "abandon"}
+		} else if visit["kind"] == "inpatient" {
+			visit["next"] = next
+		}
 		return 200, visit
 	case strings.HasSuffix(path, "/settle"):
 		return d.settle(visit, in)

@@ -48,6 +48,7 @@ var pageTests = []struct {
 	{"refund", playRefund},
 	{"refund in doubt", playRefundLost},
 	{"visits that go on", playWaiting},
+	{"stay", playStay},
 	{"accessible", playAccessible},
 	{"Tab goes round", playTab},
 	{"storage and address", playStorage},

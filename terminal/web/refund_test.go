@@ -114,3 +114,36 @@ func playWaiting(p *page) {
 	p.shows("#lines-total", "77.01")
 	p.wait(`document.getElementById("waiting").hidden`)
 }
+
+// A stay is admitted with its bed, discharged, and settled only then.
+func playStay(p *page) {
+	p.open()
+	p.must(webtest.WaitStep(p.ctx, "ready"))
+	eval[bool](p, `document.getElementById("register-details").open = true`)
+	if eval[bool](p, `document.getElementById("bed").checkVisibility()`) {
+		p.Error("an outpatient is asked for a bed")
+	}
+	p.must(webtest.TabTo(p.ctx, "kind"))
+	p.key(kb.ArrowDown)
+	p.wait(`document.getElementById("kind").value === "inpatient" && document.getElementById("bed").checkVisibility()`)
+	p.must(webtest.TabTo(p.ctx, "start-visit"))
+	p.key(kb.Enter)
+	p.wait(`!document.getElementById("register-problem").hidden`)
+	p.focused("bed")
+	p.shows("#register-problem", "床位")
+	p.must(webtest.Type(p.ctx, "0312"))
+	p.must(webtest.TabTo(p.ctx, "start-visit"))
+	p.key(kb.Enter)
+	p.must(webtest.WaitStep(p.ctx, "fees"))
+	p.shows("#visit-list", "在院", "0312")
+	p.must(webtest.AddLine(p.ctx, consultation))
+	p.must(webtest.Trial(p.ctx, &webtest.Outcome{}))
+	if eval[bool](p, `document.getElementById("settle").checkVisibility()`) {
+		p.Error("a stay can be settled before its discharge")
+	}
+	p.must(webtest.TabTo(p.ctx, "discharge"))
+	p.key(kb.Enter)
+	p.wait(`document.getElementById("readmit").checkVisibility() && document.body.dataset.busy === "false"`)
+	p.shot("stay")
+	p.must(webtest.Settle(p.ctx))
+}

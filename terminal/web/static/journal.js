@@ -130,7 +130,12 @@ export function drawJournal() {
   setText("journal-empty", entries.length === 0 ? t("journal.empty") : t("journal.bounded", { n: most }));
 }
 
-const outcome = (each) => `${signs[each.outcome] ?? "?"} ${t(known(`outcome.${each.outcome}`) ? `outcome.${each.outcome}` : "outcome.unknown")}`;
+function outcome(each) {
+  let words = t(known(`outcome.${each.outcome}`) ? `outcome.${each.outcome}` : "outcome.unknown");
+  if (each.outcome === "done" && each.undoes) words = t("outcome.refund");
+  if (each.outcome === "done" && each.reversed_by) words = t("outcome.refunded");
+  return `${signs[each.outcome] ?? "?"} ${words}`;
+}
 
 function row(each) {
   return element("tr", { class: each.outcome === "unknown" ? "unknown" : null, "data-outcome": each.outcome },

@@ -21,7 +21,9 @@ export function startRefund(draw) {
     if (isUsable($("refund")) && now?.receipt) confirm({ ...now.receipt, entry: now.journal, visit: now.id });
   });
   $("refund-cancel").addEventListener("click", () => closeDialog("refund-dialog"));
-  $("refund-dialog").addEventListener("close", () => { asked = null; });
+  $("refund-dialog").addEventListener("close", () => {
+    if (!$("refund-dialog").open) asked = null; // the event comes late: it may be open again
+  });
   // Enter that is still held down from opening the dialog must not confirm it.
   $("refund-dialog").addEventListener("keydown", (event) => {
     if (event.repeat && event.key === "Enter") event.preventDefault();

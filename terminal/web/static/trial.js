@@ -13,7 +13,9 @@ export function startTrial() {
   $("run-trial").addEventListener("click", runTrial);
   $("settle").addEventListener("click", confirm);
   $("settle-cancel").addEventListener("click", () => closeDialog("settle-dialog"));
-  $("settle-dialog").addEventListener("close", () => { asked = null; });
+  $("settle-dialog").addEventListener("close", () => {
+    if (!$("settle-dialog").open) asked = null; // the event comes late: it may be open again
+  });
   // Enter that is still held down from opening the dialog must not confirm it.
   $("settle-dialog").addEventListener("keydown", (event) => {
     if (event.repeat) event.preventDefault();
