@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -215,13 +214,7 @@ func (s *Service) paidOffline(ctx context.Context, lane string) (sum settlement.
 
 // readDebit reads the body of an item of kind debit.
 func readDebit(body []byte) (settlement.CardDebit, error) {
-	var d settlement.CardDebit
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&d); err != nil {
-		return d, fmt.Errorf("off-line debit: %w", ErrBody)
-	}
-	return d, nil
+	return readLetter[settlement.CardDebit](body)
 }
 
 // debitOnce names a debit in the outbox.

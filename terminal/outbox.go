@@ -60,14 +60,24 @@ type queued struct {
 	Input json.RawMessage `json:"input"`
 }
 
+// readLetter reads the body of an item strictly: what another version has written
+// is not guessed at.
+func readLetter[T any](body []byte) (T, error) {
+	var v T
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&v); err != nil || dec.More() {
+		return v, fmt.Errorf("outbox item: %w", ErrBody)
+	}
+	return v, nil
+}
+
 // sendUpload sends a letter that is one transaction. It books nothing, so that a
 // repetition does no harm but where the tables of what may wait say so.
 func (s *Service) sendUpload(ctx context.Context, item settlement.Item) error {
-	var q queued
-	dec := json.NewDecoder(bytes.NewReader(item.Body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&q); err != nil {
-		return &settlement.Undeliverable{Cause: fmt.Errorf("outbox item: %w", ErrBody)}
+	q, err := readLetter[queued](item.Body)
+	if err != nil {
+		return &settlement.Undeliverable{Cause: err}
 	}
 	wait, repeat := settlement.MayWait(q.Infno)
 	switch {
@@ -76,7 +86,7 @@ func (s *Service) sendUpload(ctx context.Context, item settlement.Item) error {
 	case item.Doubt && !repeat:
 		return &settlement.Undeliverable{Cause: detailed{ErrNoAnswer, q.Infno + " may have arrived and must not be sent twice"}}
 	}
-	err := s.withSignNo(ctx, func(signNo string) error {
+	err = s.withSignNo(ctx, func(signNo string) error {
 		_, err := s.parts.Upstream.Call(ctx, settlement.Request{Infno: q.Infno, InsuplcAdmdvs: q.Area, SignNo: signNo, Input: q.Input})
 		return err
 	})

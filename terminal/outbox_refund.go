@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,13 +60,11 @@ func (s *Service) QueueRefund(ctx context.Context, req RefundRequest) (OutboxDet
 // nobody knows the outcome is in doubt there, and is not sent again from here:
 // the item waits until it is decided.
 func (s *Service) sendRefund(ctx context.Context, item settlement.Item) error {
-	var req RefundRequest
-	dec := json.NewDecoder(bytes.NewReader(item.Body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil || req.Entry <= 0 {
-		return &settlement.Undeliverable{Cause: fmt.Errorf("queued refund: %w", ErrBody)}
+	req, err := readLetter[RefundRequest](item.Body)
+	if err != nil {
+		return &settlement.Undeliverable{Cause: err}
 	}
-	_, err := s.Refund(ctx, "", req)
+	_, err = s.Refund(ctx, "", req)
 	switch {
 	case err == nil:
 		return nil
