@@ -14,7 +14,7 @@ import (
 // whatever the mixture, when what is proposed was executed the books balance,
 // nothing is doubled, and what stands here is what stands there.
 func TestReconcileMixture(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 7))
 			d := newBookkeeper(t, noon)

@@ -117,6 +117,9 @@ func (s *Service) reconcilePeriod(ctx context.Context, period string) (settlemen
 		}
 	}
 	log := s.parts.Log.WithFields(map[string]any{"period": period})
+	if err != nil && ctx.Err() != nil {
+		return r, err // the service ends, or the caller has left
+	}
 	if err != nil {
 		s.upstreamFailed(err)
 		log.WithField("code", fault.Of(err).Code).Warning("the books could not be compared with the centre's")
