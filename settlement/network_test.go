@@ -60,7 +60,7 @@ var misfortunes = []misfortune{
 // settlePath is where 2207 goes, and nothing else does.
 const settlePath = "/fsi/api/outpatientSettleService/saveSettletmentV2"
 
-// An office is a centre behind HTTP that counts which 2207 arrives how often,
+// An office is a centre behind HTTP that counts which request arrives how often,
 // with the journal of a hospital that settles there over bad lines.
 type office struct {
 	*desk
@@ -68,7 +68,7 @@ type office struct {
 	ids settlement.MsgIDSource
 
 	mu      sync.Mutex
-	arrived map[string]int // 2207 by msgid, whole or in part
+	arrived map[string]int // requests by msgid, whole or in part
 }
 
 var msgidIn = regexp.MustCompile(`"msgid":"(\w{30})"`)
@@ -83,7 +83,7 @@ func newOffice(t *testing.T) *office {
 	o := &office{arrived: make(map[string]int)}
 	handler := center.Handler()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == settlePath {
+		if r.Method == http.MethodPost {
 			body, err := io.ReadAll(r.Body)
 			if id := msgidIn.FindSubmatch(body); id != nil {
 				o.mu.Lock()
@@ -248,8 +248,8 @@ func seed(t *testing.T) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// A settlement over a line on which anything may happen at any moment: what the
-// caller is told is never wrong. It is done only if the centre has booked it and
+// A settlement, or its refund, over a line on which anything may happen at any
+// moment: what the caller is told is never wrong. It is done only if the centre has booked it and
 // its whole answer arrived, and then always; refused or not sent only if the
 // centre has it not; unknown otherwise. Nothing arrives twice.
 func TestSettlementOverBadLines(t *testing.T) {
@@ -279,7 +279,8 @@ func TestSettlementOverBadLines(t *testing.T) {
 	t.Logf("seed %d: %d settlements over bad lines: %v", first, rounds, counts)
 }
 
-// overBadLine settles one visit and returns its outcome.
+// overBadLine settles one visit, or takes its settlement back, and returns the
+// outcome.
 func (o *office) overBadLine(t *testing.T, seed uint64, round int) string {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -295,6 +296,21 @@ func (o *office) overBadLine(t *testing.T, seed uint64, round int) string {
 
 	visit := fmt.Sprint("L", round)
 	in := o.visit(t, visit)
+	send := func(s *settlement.Settler) (setlID string, err error) {
+		receipt, err := s.Settle(t.Context(), in)
+		return receipt.SetlID, err
+	}
+	if r.IntN(3) == 0 {
+		receipt, err := o.settler.Settle(t.Context(), in)
+		if err != nil {
+			t.Fatalf("%s: over the good line: %v", name, err)
+		}
+		name = "refund, " + name
+		send = func(s *settlement.Settler) (setlID string, err error) {
+			refund, err := s.Refund(t.Context(), settlement.Refunding{Entry: receipt.EntryID, Scope: in.Scope})
+			return refund.SetlID, err
+		}
+	}
 	proxy := newProxy(t, o.url)
 	patience := time.Duration(0)
 	if m.waits {
@@ -331,21 +347,21 @@ func (o *office) overBadLine(t *testing.T, seed uint64, round int) string {
 			befall()
 		}()
 	}
-	receipt, err := settlement.NewSettler(client, o.journal).Settle(t.Context(), in)
+	setlID, err := send(settlement.NewSettler(client, o.journal))
 	<-befallen
 	outcome := settlement.OutcomeOf(err)
 	e, found := o.entry(t, visit)
 	if !found {
 		t.Fatalf("%s: nothing in the journal: %v", name, err)
 	}
-	booked := o.bookedFor(e.MdtrtID)
+	booked := o.bookedBy(e.MsgID)
 	told := heard.told()
 	if n := o.arrivals(e.MsgID); n > 1 {
 		t.Errorf("%s: arrived %d times", name, n)
 	}
 	switch outcome {
 	case settlement.Done:
-		if !told || len(booked) != 1 || booked[0].SetlID != receipt.SetlID || booked[0].MsgID != e.MsgID || e.Outcome != settlement.Done {
+		if !told || len(booked) != 1 || booked[0].SetlID != setlID || e.Outcome != settlement.Done {
 			t.Errorf("%s: done, told %v, booked %+v, journal %v", name, told, booked, e)
 		}
 	case settlement.Unknown:
@@ -358,20 +374,20 @@ func (o *office) overBadLine(t *testing.T, seed uint64, round int) string {
 			t.Errorf("%s: %s, told %v, booked %d, journal %v: %v", name, outcome, told, len(booked), e, err)
 		}
 	}
-	o.again(t, name, in, outcome, e)
+	o.again(t, name, send, outcome, e)
 	return cmp.Or(string(outcome), "not sent")
 }
 
 // again clicks a second time, now on a good line: what is done or in doubt is
-// not sent, and what never left is settled.
-func (o *office) again(t *testing.T, name string, in settlement.Settling, was settlement.Outcome, before settlement.Entry) {
+// not sent, and what never left is.
+func (o *office) again(t *testing.T, name string, send func(*settlement.Settler) (string, error), was settlement.Outcome, before settlement.Entry) {
 	t.Helper()
-	_, err := o.settler.Settle(t.Context(), in)
-	e, _ := o.entry(t, in.Visit)
+	_, err := send(o.settler)
+	e, _ := o.entry(t, before.Visit)
 	switch was {
 	case settlement.Done, settlement.Unknown:
 		if settlement.OutcomeOf(err) != settlement.NotSent || err == nil || e.ID != before.ID {
-			t.Errorf("%s: settled again: %v", name, err)
+			t.Errorf("%s: sent again: %v", name, err)
 		}
 	default:
 		if err != nil || e.Outcome != settlement.Done {
@@ -380,10 +396,10 @@ func (o *office) again(t *testing.T, name string, in settlement.Settling, was se
 	}
 }
 
-// bookedFor are the settlements of a visit that the centre has.
-func (o *office) bookedFor(mdtrtID string) (list []centersim.Settlement) {
+// bookedBy are the rows of the centre's ledger that a request made.
+func (o *office) bookedBy(msgid string) (list []centersim.Settlement) {
 	for _, s := range o.center.Settlements() {
-		if s.MdtrtID == mdtrtID {
+		if s.MsgID == msgid {
 			list = append(list, s)
 		}
 	}
@@ -407,12 +423,18 @@ func (o *office) agree(t *testing.T) {
 			after = e.ID
 		}
 	}
-	booked := make(map[string]centersim.Settlement)
+	booked, stands := make(map[string]centersim.Settlement), make(map[string]bool)
 	for _, s := range o.center.Settlements() {
 		if _, twice := booked[s.MsgID]; twice {
 			t.Errorf("%s is booked twice", s.MsgID)
 		}
 		booked[s.MsgID] = s
+		if s.State == centersim.StateSettled {
+			if stands[s.MdtrtID] {
+				t.Errorf("visit %s has two settlements that stand", s.MdtrtID)
+			}
+			stands[s.MdtrtID] = true
+		}
 		if e := entries[s.MsgID]; e.Outcome != settlement.Done && e.Outcome != settlement.Unknown {
 			t.Errorf("%s is booked, and in the journal: %v", s.MsgID, e)
 		}
