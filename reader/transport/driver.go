@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"onecard/reader"
+	"onecard/reader/hold"
 )
 
 // A Config says which unit a [Driver] drives, and how.
@@ -54,9 +55,8 @@ type Driver struct {
 	cfg      Config
 	requests chan request
 
-	mu        sync.Mutex
-	slots     []*slot // none while the unit does not answer
-	changed   chan struct{}
+	mu        hold.Board
+	slots     []*slot       // none while the unit does not answer
 	down      chan struct{} // closed while there is no unit
 	insertion uint64
 	status    Status
@@ -72,9 +72,7 @@ type slot struct {
 	present   bool
 	atr       []byte
 	insertion uint64
-	links     map[*link]bool
-	exclusive *link
-	holder    *link
+	held      hold.Slot
 }
 
 // A request is run by the goroutine that owns the unit.
@@ -108,7 +106,7 @@ func New(cfg Config) *Driver {
 	if cfg.Problem == nil {
 		cfg.Problem = func(error) {}
 	}
-	d := &Driver{cfg: cfg, requests: make(chan request), inBin: -1, changed: make(chan struct{}), down: make(chan struct{})}
+	d := &Driver{cfg: cfg, requests: make(chan request), inBin: -1, down: make(chan struct{})}
 	close(d.down)
 	return d
 }
@@ -158,7 +156,7 @@ func (d *Driver) refusing(err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.slots = []*slot{{name: d.cfg.Name + userSuffix, chip: UserChip, links: make(map[*link]bool)}}
+	d.slots = []*slot{{name: d.cfg.Name + userSuffix, chip: UserChip}}
 }
 
 // tell tells a problem once, and shows it.
@@ -203,10 +201,7 @@ func (d *Driver) unitState() *reader.UnitState {
 	}
 }
 
-func (d *Driver) wake() {
-	close(d.changed)
-	d.changed = make(chan struct{})
-}
+func (d *Driver) wake() { d.mu.Wake() }
 
 // pictures reports them in their order, and none after the end.
 type pictures struct {
@@ -239,7 +234,7 @@ func (p *pictures) give() {
 		list = append(list, reader.SlotState{
 			Unit: around,
 			Slot: s.name, Kind: p.d.Kind(), Present: s.present, Mute: s.present && len(s.atr) == 0,
-			InUse: len(s.links) > 0, Exclusive: s.exclusive != nil, ATR: bytes.Clone(s.atr), Insertion: s.insertion,
+			InUse: s.held.InUse(), Exclusive: s.held.Exclusive(), ATR: bytes.Clone(s.atr), Insertion: s.insertion,
 		})
 	}
 	p.d.mu.Unlock()
@@ -356,16 +351,12 @@ func (d *Driver) Open(ctx context.Context, name string, sharing reader.Sharing) 
 		return nil, reader.ErrNoCard
 	case len(s.atr) == 0:
 		return nil, reader.ErrMute
-	case s.exclusive != nil || sharing == reader.Exclusive && len(s.links) > 0:
-		return nil, reader.ErrBusy
 	default:
-		l := &link{d: d, s: s, atr: bytes.Clone(s.atr)}
-		s.links[l] = true
-		if sharing == reader.Exclusive {
-			s.exclusive = l
+		held, err := s.held.Connect(&d.mu, sharing)
+		if err != nil {
+			return nil, err
 		}
-		d.wake()
-		return l, nil
+		return &link{Link: held, d: d, s: s, atr: bytes.Clone(s.atr)}, nil
 	}
 }
 

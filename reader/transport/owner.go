@@ -49,7 +49,7 @@ func (d *Driver) own(ctx context.Context, report func()) (err error) {
 	defer func() {
 		d.mu.Lock()
 		for _, s := range d.slots {
-			s.end(removed(err))
+			s.held.End(removed(err))
 		}
 		d.slots = nil
 		close(d.down)
@@ -64,7 +64,7 @@ func (d *Driver) own(ctx context.Context, report func()) (err error) {
 	}
 	for {
 		d.mu.Lock()
-		changed := d.changed
+		changed := d.mu.Changed()
 		d.mu.Unlock()
 		report()
 		// By the wall clock: the other one stands still while a machine sleeps.
@@ -132,8 +132,8 @@ func (o *owner) start(ctx context.Context) error {
 	}
 	o.inside, o.entry, o.moving = false, false, false
 	name := o.d.cfg.Name
-	o.user = &slot{name: name + userSuffix, chip: UserChip, links: make(map[*link]bool)}
-	o.field = &slot{name: name + " contactless", chip: FieldChip, links: make(map[*link]bool)}
+	o.user = &slot{name: name + userSuffix, chip: UserChip}
+	o.field = &slot{name: name + " contactless", chip: FieldChip}
 	o.sams = nil
 	for n := range max(o.d.cfg.SAMs, 0) {
 		atr, err := o.unit.PowerOn(ctx, SAM(n), false)
@@ -146,7 +146,7 @@ func (o *owner) start(ctx context.Context) error {
 			}
 			atr = nil
 		}
-		s := &slot{name: fmt.Sprintf("%s %s", name, SAM(n)), chip: SAM(n), links: make(map[*link]bool)}
+		s := &slot{name: fmt.Sprintf("%s %s", name, SAM(n)), chip: SAM(n)}
 		if len(atr) > 0 {
 			s.present, s.atr, s.insertion = true, bytes.Clone(atr), o.d.inserted()
 		}
@@ -246,7 +246,7 @@ func (o *owner) look(ctx context.Context) error {
 func (o *owner) used() bool {
 	o.d.mu.Lock()
 	defer o.d.mu.Unlock()
-	return len(o.user.links)+len(o.field.links) > 0
+	return o.user.held.Connected() || o.field.held.Connected()
 }
 
 // connect brings the card that is inside to the contacts, and into the field where
@@ -290,7 +290,7 @@ func (o *owner) forget(why error) {
 	o.d.mu.Lock()
 	defer o.d.mu.Unlock()
 	for _, s := range []*slot{o.user, o.field} {
-		s.end(removed(why))
+		s.held.End(removed(why))
 		s.present, s.atr, s.insertion = false, nil, 0
 	}
 	o.d.wake()

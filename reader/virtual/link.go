@@ -9,63 +9,16 @@ import (
 
 	"onecard/apdu"
 	"onecard/reader"
+	"onecard/reader/hold"
 )
 
 // A link is an open connection. Everything in it is guarded by the driver's mu.
 type link struct {
+	*hold.Link
 	d         *Driver
 	s         *slot
 	atr       []byte
 	insertion uint64
-	dead      error // why the link is useless
-	wasReset  bool  // another program reset the card and the owner does not know yet
-	closed    bool
-}
-
-// state returns why no command can be sent now, nil where one can.
-func (l *link) state() error {
-	switch {
-	case l.closed:
-		return reader.ErrClosed
-	case l.dead != nil:
-		return l.dead
-	case l.wasReset:
-		l.wasReset = false
-		if len(l.s.atr) == 0 {
-			l.dead = reader.ErrMute
-			return l.dead
-		}
-		if l.s.holder == l {
-			l.s.holder = nil
-		}
-		return reader.ErrCardReset
-	}
-	return nil
-}
-
-// wait waits until no other link and no other program holds the card. It
-// returns with mu held where the error is nil.
-func (l *link) wait(ctx context.Context) error {
-	for {
-		l.d.mu.Lock()
-		if err := l.state(); err != nil {
-			l.d.mu.Unlock()
-			return err
-		}
-		if !l.s.foreign && (l.s.holder == nil || l.s.holder == l) {
-			return nil
-		}
-		changed := l.d.changed
-		l.d.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("%w: %w", reader.ErrBusy, ctx.Err())
-			}
-			return ctx.Err()
-		case <-changed:
-		}
-	}
 }
 
 func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
@@ -75,7 +28,7 @@ func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := l.wait(ctx); err != nil {
+	if err := l.Wait(ctx); err != nil {
 		return nil, err
 	}
 	f, ok := l.s.due()
@@ -98,7 +51,7 @@ func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		}
 		l.d.mu.Lock()
 		defer l.d.mu.Unlock()
-		if err := l.state(); err != nil {
+		if err := l.State(); err != nil {
 			return nil, err
 		}
 		return l.carryOut(command)
@@ -113,7 +66,7 @@ func (l *link) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	case Reset:
 		l.s.reset(nil)
 		l.d.wake()
-		return nil, l.state()
+		return nil, l.State()
 	case Fail:
 		return nil, fmt.Errorf("%w: ordered", reader.ErrFault)
 	case Garbage:
@@ -144,23 +97,20 @@ func (l *link) carryOut(command []byte) ([]byte, error) {
 
 // lose takes the card out of the slot.
 func (l *link) lose() error {
-	l.s.end(reader.ErrCardRemoved)
+	l.s.held.End(reader.ErrCardRemoved)
 	l.s.eject()
 	l.d.wake()
-	return l.dead
+	return l.Dead()
 }
 
 // hang waits for the context, or for whatever ends the link before. It is called
 // with mu held.
 func (l *link) hang(ctx context.Context) ([]byte, error) {
 	for {
-		dead, closed, changed := l.dead, l.closed, l.d.changed
+		ended, changed := l.Ended(), l.d.mu.Changed()
 		l.d.mu.Unlock()
-		switch {
-		case dead != nil:
-			return nil, dead
-		case closed:
-			return nil, reader.ErrClosed
+		if ended != nil {
+			return nil, ended
 		}
 		select {
 		case <-changed:
@@ -168,8 +118,7 @@ func (l *link) hang(ctx context.Context) ([]byte, error) {
 		case <-ctx.Done():
 			l.d.mu.Lock()
 			defer l.d.mu.Unlock()
-			l.leave()
-			l.dead = reader.ErrStuck
+			l.Die(reader.ErrStuck)
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return nil, fmt.Errorf("%w: %w", reader.ErrStuck, ctx.Err())
 			}
@@ -183,64 +132,19 @@ func (l *link) Insertion() uint64 { return l.insertion }
 
 func (l *link) ATR() []byte { return bytes.Clone(l.atr) }
 
-func (l *link) Begin(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := l.wait(ctx); err != nil {
-		return err
-	}
-	l.s.holder = l
-	l.d.mu.Unlock()
-	return nil
-}
-
-func (l *link) End() error {
-	l.d.mu.Lock()
-	defer l.d.mu.Unlock()
-	if l.s.holder == l {
-		l.s.holder = nil
-		l.d.wake()
-	}
-	return l.state()
-}
-
 func (l *link) Reset(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := l.wait(ctx); err != nil {
+	if err := l.Wait(ctx); err != nil {
 		return err
 	}
 	defer l.d.mu.Unlock()
-	l.s.reset(l)
+	l.s.reset(l.Link)
 	l.d.wake()
 	if len(l.s.atr) == 0 {
-		l.dead = reader.ErrMute
-		return l.dead
+		l.Lost(reader.ErrMute)
+		return reader.ErrMute
 	}
 	return nil
-}
-
-func (l *link) Close() error {
-	l.d.mu.Lock()
-	defer l.d.mu.Unlock()
-	if l.closed {
-		return nil
-	}
-	l.closed = true
-	l.leave()
-	l.d.wake()
-	return nil
-}
-
-// leave gives back what the link holds. The caller holds mu.
-func (l *link) leave() {
-	delete(l.s.links, l)
-	if l.s.exclusive == l {
-		l.s.exclusive = nil
-	}
-	if l.s.holder == l {
-		l.s.holder = nil
-	}
 }

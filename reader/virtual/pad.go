@@ -42,7 +42,7 @@ func (l *link) Control(ctx context.Context, code uint32, data []byte) ([]byte, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := l.wait(ctx); err != nil {
+	if err := l.Wait(ctx); err != nil {
 		return nil, err
 	}
 	defer l.d.mu.Unlock()

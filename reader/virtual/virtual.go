@@ -17,9 +17,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"onecard/reader"
+	"onecard/reader/hold"
 )
 
 // A Card is what is put into a slot. Its methods are never called at the same
@@ -42,11 +42,10 @@ var ErrSlot = errors.New("virtual slot")
 // A Driver is a set of slots in memory. It is safe for use by several
 // goroutines.
 type Driver struct {
-	mu         sync.Mutex
+	mu         hold.Board
 	slots      map[string]*slot
 	down       error
 	insertions uint64
-	changed    chan struct{} // closed and replaced at every change
 }
 
 type slot struct {
@@ -54,19 +53,16 @@ type slot struct {
 	card      Card
 	atr       []byte
 	insertion uint64
-	links     map[*link]bool
-	exclusive *link
-	holder    *link // of the transaction
-	foreign   bool  // another program holds the card
+	held      hold.Slot
 	faults    []Fault
 	person    func() Typed // at the slot's PIN pad; nil: it has none
 }
 
 // New returns a driver with these slots, all empty.
 func New(slots ...string) *Driver {
-	d := &Driver{slots: make(map[string]*slot), changed: make(chan struct{})}
+	d := &Driver{slots: make(map[string]*slot)}
 	for _, name := range slots {
-		d.slots[name] = &slot{name: name, links: make(map[*link]bool)}
+		d.slots[name] = &slot{name: name}
 	}
 	return d
 }
@@ -75,10 +71,7 @@ func New(slots ...string) *Driver {
 func (d *Driver) Kind() string { return "virtual" }
 
 // wake tells watchers and waiting links to look. The caller holds mu.
-func (d *Driver) wake() {
-	close(d.changed)
-	d.changed = make(chan struct{})
-}
+func (d *Driver) wake() { d.mu.Wake() }
 
 func (d *Driver) slot(name string) (*slot, error) {
 	s := d.slots[name]
@@ -95,7 +88,7 @@ func (d *Driver) AddSlot(name string) error {
 	if d.slots[name] != nil {
 		return fmt.Errorf("%w %q: exists already", ErrSlot, name)
 	}
-	d.slots[name] = &slot{name: name, links: make(map[*link]bool)}
+	d.slots[name] = &slot{name: name}
 	d.wake()
 	return nil
 }
@@ -108,7 +101,7 @@ func (d *Driver) RemoveSlot(name string) error {
 	if err != nil {
 		return err
 	}
-	s.end(reader.ErrReaderGone)
+	s.held.End(reader.ErrReaderGone)
 	s.eject()
 	delete(d.slots, name)
 	d.wake()
@@ -124,7 +117,7 @@ func (d *Driver) Insert(name string, c Card) error {
 	if err != nil {
 		return err
 	}
-	s.end(reader.ErrCardRemoved)
+	s.held.End(reader.ErrCardRemoved)
 	s.eject()
 	d.insertions++
 	s.card, s.insertion = c, d.insertions
@@ -144,7 +137,7 @@ func (d *Driver) Remove(name string) error {
 	if s.card == nil {
 		return fmt.Errorf("%w %q: empty", ErrSlot, name)
 	}
-	s.end(reader.ErrCardRemoved)
+	s.held.End(reader.ErrCardRemoved)
 	s.eject()
 	d.wake()
 	return nil
@@ -172,7 +165,7 @@ func (d *Driver) HoldByOther(name string, hold bool) error {
 	if err != nil {
 		return err
 	}
-	s.foreign = hold
+	s.held.Foreign = hold
 	d.wake()
 	return nil
 }
@@ -184,7 +177,7 @@ func (d *Driver) Stop() {
 	defer d.mu.Unlock()
 	d.down = reader.ErrServiceDown
 	for _, s := range d.slots {
-		s.end(reader.ErrServiceDown)
+		s.held.End(reader.ErrServiceDown)
 		if s.card != nil {
 			s.card.PowerOff()
 		}
@@ -211,21 +204,12 @@ func (d *Driver) Start() {
 	d.wake()
 }
 
-// end makes every link of the slot useless for this reason.
-func (s *slot) end(why error) {
-	for l := range s.links {
-		l.dead = why
-	}
-	clear(s.links)
-	s.exclusive, s.holder = nil, nil
-}
-
 func (s *slot) eject() {
 	if s.card == nil {
 		return // faults ordered for the next card stay
 	}
 	s.card.PowerOff()
-	s.card, s.atr, s.insertion, s.foreign, s.faults = nil, nil, 0, false, nil
+	s.card, s.atr, s.insertion, s.held.Foreign, s.faults = nil, nil, 0, false, nil
 }
 
 // power resets the card, unless it was ordered to be mute.
@@ -237,24 +221,24 @@ func (s *slot) power() {
 }
 
 // reset powers the card off and on and lets every link but by know.
-func (s *slot) reset(by *link) {
+func (s *slot) reset(by *hold.Link) {
 	if s.card == nil {
 		return
 	}
 	s.card.PowerOff()
 	s.power()
-	for l := range s.links {
-		if l != by {
-			l.wasReset = true
-		}
+	var lost error
+	if len(s.atr) == 0 {
+		lost = reader.ErrMute
 	}
+	s.held.WasReset(by, lost)
 }
 
 // Watch reports the slots at once and on every change; see [reader.Driver].
 func (d *Driver) Watch(ctx context.Context, report func(reader.Snapshot)) error {
 	for {
 		d.mu.Lock()
-		snapshot, changed := d.snapshot(), d.changed
+		snapshot, changed := d.snapshot(), d.mu.Changed()
 		d.mu.Unlock()
 		report(snapshot)
 		select {
@@ -274,7 +258,7 @@ func (d *Driver) snapshot() reader.Snapshot {
 		list = append(list, reader.SlotState{
 			Slot: s.name, Kind: "virtual",
 			Present: s.card != nil, Mute: s.card != nil && len(s.atr) == 0,
-			InUse: len(s.links) > 0 || s.foreign, Exclusive: s.exclusive != nil,
+			InUse: s.held.InUse(), Exclusive: s.held.Exclusive(),
 			ATR: bytes.Clone(s.atr), Insertion: s.insertion,
 		})
 	}
@@ -299,14 +283,10 @@ func (d *Driver) Open(ctx context.Context, name string, sharing reader.Sharing) 
 		return nil, reader.ErrNoCard
 	case len(s.atr) == 0:
 		return nil, reader.ErrMute
-	case s.exclusive != nil || sharing == reader.Exclusive && (len(s.links) > 0 || s.foreign):
-		return nil, reader.ErrBusy
 	}
-	l := &link{d: d, s: s, atr: bytes.Clone(s.atr), insertion: s.insertion}
-	s.links[l] = true
-	if sharing == reader.Exclusive {
-		s.exclusive = l
+	held, err := s.held.Connect(&d.mu, sharing)
+	if err != nil {
+		return nil, err
 	}
-	d.wake()
-	return l, nil
+	return &link{Link: held, d: d, s: s, atr: bytes.Clone(s.atr), insertion: s.insertion}, nil
 }
