@@ -26,6 +26,7 @@ export function startVisit(draw) {
   $("abandon-confirm").addEventListener("click", abandon);
   $("next-patient").addEventListener("click", nextPatient);
   $("kind").addEventListener("change", () => redraw());
+  $("register-again").addEventListener("click", again);
   $("discharge").addEventListener("click", () => leave("discharge"));
   $("readmit").addEventListener("click", () => leave("readmit"));
   $("outcome-entry").addEventListener("click", () => {
@@ -51,10 +52,20 @@ export function drawVisit() {
   show("abandon", abandonable);
   usable("abandon", model.connected && !isBusy("visit"));
   if (!abandonable) closeDialog("abandon-dialog");
+  show("register-again", permits("register"));
+  usable("register-again", model.connected && !isBusy("visit"));
   for (const way of ["discharge", "readmit"]) {
     show(way, permits(way));
     usable(way, model.connected && !isBusy("visit"));
   }
+}
+
+// again registers a visit once more whose registration got no answer.
+async function again() {
+  const now = visit();
+  if (!now || $("register-again").getAttribute("aria-disabled") === "true") return;
+  const done = await run("visit", $("register-again"), () => call("POST", `/v1/visits/${encodeURIComponent(now.id)}/register`, {}, 180000));
+  if (done) announce(t("visit.started"));
 }
 
 // leave ends a stay, so that it can be settled, or takes that back.
