@@ -33,8 +33,10 @@ export function startReconcile() {
   $("reconcile-days").addEventListener("click", (event) => {
     const button = event.target.closest("button[data-day]");
     if (!button) return;
-    $("reconcile-kind").value = "day";
-    $("reconcile-day").value = button.dataset.day;
+    const month = button.dataset.day.length === 7;
+    $("reconcile-kind").value = month ? "month" : "day";
+    $(month ? "reconcile-month" : "reconcile-day").value = button.dataset.day;
+    drawReconcile();
     load();
   });
   $("reconcile-cancel").addEventListener("click", () => closeDialog("reconcile-dialog"));
@@ -155,9 +157,10 @@ export function drawReconcile() {
   fill("reconcile-body", [report?.id, rows, idle, may, language()], () => rows.map((each) => differenceRow(each, idle && may)));
   show("reconcile-table", rows.length > 0);
   show("reconcile-forbidden", !may && rows.some((each) => each.choices.length > 0));
-  const days = report?.days ?? [];
+  // The days of a month that differ; else what was compared lately, and how it stands.
+  const days = report?.days?.length > 0 ? report.days : (report?.recent ?? []).filter((each) => each.period !== report.period).slice(0, 10);
   fill("reconcile-days", [days, language()], () => days.map((each) => element("li", null,
-    element("button", { type: "button", class: "quiet", id: `reconcile-day-${each.period}`, "data-day": each.period }, each.period), ` ${say(each.text)}${each.open ? ` (${t("reconcile.open", { n: each.open })})` : ""}`)));
+    element("button", { type: "button", class: "quiet", id: `reconcile-day-${each.period}`, "data-day": each.period }, each.period), ` ${{ balanced: "✓", handled: "✓" }[each.state] ?? "⚠"} ${say(each.text)}${each.open ? ` (${t("reconcile.open", { n: each.open })})` : ""}`)));
   show("reconcile-others", Boolean(report?.others));
   setText("reconcile-others", report?.others ? t("reconcile.others", { n: report.others.count, total: shown(report.others.total) }) : "");
 }
