@@ -498,3 +498,32 @@ func TestReconcileDuplicate(t *testing.T) {
 		t.Errorf("%+v", report.Differences)
 	}
 }
+
+// TestReconcileSales: what a pharmacy sells is compared, booked and refunded in
+// its own statement.
+func TestReconcileSales(t *testing.T) {
+	d := newBookkeeper(t, time.Now().Add(time.Minute))
+	other := d.beside(t)
+	if _, err := other.settler.Sell(t.Context(), other.sale(t, "PH1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.settler.Sell(t.Context(), d.sale(t, "PH2")); err != nil {
+		t.Fatal(err)
+	}
+	in := d.sale(t, "PH3")
+	d.fault(t, "2102:drop-after")
+	if _, err := d.settler.Sell(t.Context(), in); settlement.OutcomeOf(err) != settlement.Unknown {
+		t.Fatalf("%v", err)
+	}
+	r := d.reconciler(t)
+	report := reconcileDay(t, r, d.today())
+	wants(t, report, settlement.Unbalanced, "upstream nobody refund", "upstream unknown-here book")
+	for _, x := range report.Differences {
+		if x.ClrType != "41" {
+			t.Errorf("%+v", x)
+		}
+		execute(t, r, report, x.N, "")
+	}
+	wants(t, reconcileDay(t, r, d.today()), settlement.Balanced)
+	d.verify(t)
+}
