@@ -64,6 +64,21 @@ func (s *Service) sendRefund(ctx context.Context, item settlement.Item) error {
 	if err != nil {
 		return &settlement.Undeliverable{Cause: err}
 	}
+	e, err := s.parts.Journal.Get(ctx, req.Entry)
+	if errors.Is(err, settlement.ErrEntryUnknown) {
+		return &settlement.Undeliverable{Cause: err}
+	}
+	if err != nil {
+		return &settlement.Postponed{Cause: err}
+	}
+	if e.ReversedBy != 0 {
+		return nil // an earlier attempt, or somebody at a desk, has done it
+	}
+	// Whoever decides what is in doubt must not find the visit busy because it was
+	// tried from here.
+	if _, open, err := s.parts.Journal.Unresolved(ctx, e.Visit); err != nil || open {
+		return &settlement.Postponed{Cause: errors.Join(ErrUnresolved, err)}
+	}
 	_, err = s.Refund(ctx, "", req)
 	switch {
 	case err == nil:
