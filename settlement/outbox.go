@@ -39,7 +39,7 @@ const (
 	OutboxVoid    OutboxState = "void"    // closed: what was held has not happened
 )
 
-// open are the states that block a lane, as the index outbox_open has them.
+// outboxOpen are the states that block a lane, as the index outbox_open has them.
 const outboxOpen = ` state IN ('held', 'waiting', 'sending', 'dead') `
 
 // Bounds of an item.
@@ -251,6 +251,10 @@ func (o *Outbox) list(ctx context.Context, f OutboxFilter, bodies bool) (list []
 	switch {
 	case f.State != "":
 		add("state = ?", string(f.State))
+		switch f.State {
+		case OutboxHeld, OutboxWaiting, OutboxSending, OutboxDead:
+			where = append(where, outboxOpen) // lets SQLite use the small index of what is open
+		}
 	case !f.All:
 		where = append(where, outboxOpen)
 	}
