@@ -18,11 +18,7 @@ const (
 	readTime   = 30 * time.Second // opening a card and reading its holder
 	busyPause  = 2 * time.Second  // before a card that another program holds is tried again
 	faultTries = 3                // of a card whose line fails
-	// beatInterval is how often a desk that has nothing to do sees that it is awake,
-	// sleepTime how much longer it must have taken to have slept.
-	beatInterval = time.Second
-	sleepTime    = 5 * time.Second
-	queueDepth   = 16
+	queueDepth = 16
 )
 
 // ErrTooManyJobs refuses a caller where a card has a queue already.
@@ -175,20 +171,6 @@ func (d *desk) run(ctx context.Context) {
 			d.serve(ctx, j)
 		}
 	}
-}
-
-// slept reads the card anew after the machine, or this program, has slept: the reader
-// has lost its power or nobody looked at it, and whoever took the card out may have put
-// another in. What is held is somebody's, and perhaps no longer the one's before the
-// reader.
-func (d *desk) slept(ctx context.Context, waited time.Duration) {
-	if d.held == nil || waited < beatInterval+sleepTime {
-		return
-	}
-	d.svc.parts.Log.WithField("reader", d.id).WithField("seconds", int(waited.Seconds())).Info("nobody looked at the card for long: it is read anew")
-	d.drop()
-	d.tried = 0
-	d.look(ctx)
 }
 
 // refuse answers what is still queued when the service stops.
@@ -478,31 +460,6 @@ func (d *desk) serveRaw(ctx context.Context, j *job) error {
 	d.tried = 0
 	d.look(ctx)
 	return err
-}
-
-// absent says why there is no open card.
-func (d *desk) absent() error {
-	view, there := d.published()
-	switch {
-	case !there:
-		return reader.ErrReaderGone
-	case view.Fault != nil:
-		return &publishedFault{*view.Fault}
-	}
-	return reader.ErrNoCard
-}
-
-// publishedFault is a failure that was explained before.
-type publishedFault struct{ f Fault }
-
-func (e *publishedFault) Error() string       { return e.f.Text.English }
-func (e *publishedFault) Code() fault.Code    { return e.f.Code }
-func (e *publishedFault) FaultDetail() string { return e.f.Detail }
-func (e *publishedFault) Left() (int, bool) {
-	if e.f.TriesLeft == nil {
-		return 0, false
-	}
-	return *e.f.TriesLeft, true
 }
 
 // lost ends a session that an error has ended and, where the card is still
