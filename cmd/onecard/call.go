@@ -19,28 +19,37 @@ type callCmd struct {
 // maxInput bounds the file: no transaction takes more.
 const maxInput = 1 << 20
 
-// Run sends the transaction and prints what came back: with --json the whole
-// answer, else the output alone, and where it differs from the tables to
-// standard error. Both may name people.
-func (c *callCmd) Run(a *app) error {
+// input reads a transaction's input from a file, - for standard input.
+func (a *app) input(file string) (json.RawMessage, error) {
 	in := a.in
-	if c.Input != "-" {
-		f, err := os.Open(c.Input)
+	if file != "-" {
+		f, err := os.Open(file)
 		if err != nil {
-			return fmt.Errorf("input: %w: %w", terminal.ErrBody, err)
+			return nil, fmt.Errorf("input: %w: %w", terminal.ErrBody, err)
 		}
 		defer f.Close()
 		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxInput+1))
 	if err != nil || len(text) > maxInput || !json.Valid(text) {
-		return fmt.Errorf("input: unreadable, longer than %d bytes or no JSON: %w", maxInput, terminal.ErrBody)
+		return nil, fmt.Errorf("input: unreadable, longer than %d bytes or no JSON: %w", maxInput, terminal.ErrBody)
+	}
+	return bytes.TrimSpace(text), nil
+}
+
+// Run sends the transaction and prints what came back: with --json the whole
+// answer, else the output alone, and where it differs from the tables to
+// standard error. Both may name people.
+func (c *callCmd) Run(a *app) error {
+	input, err := a.input(c.Input)
+	if err != nil {
+		return err
 	}
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
-	answer, err := client.Call(a.ctx, c.Infno, terminal.CallRequest{Input: bytes.TrimSpace(text), Area: c.Area})
+	answer, err := client.Call(a.ctx, c.Infno, terminal.CallRequest{Input: input, Area: c.Area})
 	if err != nil {
 		return err
 	}

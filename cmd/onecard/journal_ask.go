@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"onecard/terminal"
+	"onecard/terminal/api"
 )
 
 type journalAskCmd struct {
@@ -14,20 +15,7 @@ type journalAskCmd struct {
 
 // Run asks the centre about an entry.
 func (c *journalAskCmd) Run(a *app) error {
-	client, err := a.client()
-	if err != nil {
-		return err
-	}
-	e, err := client.Ask(a.ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	if a.JSON {
-		a.json(e)
-		return nil
-	}
-	a.entry(e)
-	return nil
+	return a.showEntry(func(client *api.Client) (terminal.EntryDetail, error) { return client.Ask(a.ctx, c.ID) })
 }
 
 // inquiry prints what was asked about an entry, what was answered, and what a

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"onecard/terminal"
+	"onecard/terminal/api"
 )
 
 type journalShowCmd struct {
@@ -17,11 +18,16 @@ type journalShowCmd struct {
 
 // Run shows one entry.
 func (c *journalShowCmd) Run(a *app) error {
+	return a.showEntry(func(client *api.Client) (terminal.EntryDetail, error) { return client.EntryContent(a.ctx, c.ID) })
+}
+
+// showEntry prints the entry that a call answers.
+func (a *app) showEntry(call func(*api.Client) (terminal.EntryDetail, error)) error {
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
-	e, err := client.EntryContent(a.ctx, c.ID)
+	e, err := call(client)
 	if err != nil {
 		return err
 	}

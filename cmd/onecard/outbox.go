@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"os/user"
 	"strconv"
 	"time"
@@ -142,24 +138,15 @@ type outboxAddCmd struct {
 
 // Run queues an upload.
 func (c *outboxAddCmd) Run(a *app) error {
-	in := a.in
-	if c.Input != "-" {
-		f, err := os.Open(c.Input)
-		if err != nil {
-			return fmt.Errorf("input: %w: %w", terminal.ErrBody, err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxInput+1))
-	if err != nil || len(text) > maxInput || !json.Valid(text) {
-		return fmt.Errorf("input: unreadable, longer than %d bytes or no JSON: %w", maxInput, terminal.ErrBody)
+	input, err := a.input(c.Input)
+	if err != nil {
+		return err
 	}
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
-	i, err := client.QueueUpload(a.ctx, terminal.UploadRequest{Infno: c.Infno, Input: bytes.TrimSpace(text), Area: c.Area, Lane: c.Lane, Once: c.Once})
+	i, err := client.QueueUpload(a.ctx, terminal.UploadRequest{Infno: c.Infno, Input: input, Area: c.Area, Lane: c.Lane, Once: c.Once})
 	if err != nil {
 		return err
 	}
