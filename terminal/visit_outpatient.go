@@ -135,6 +135,10 @@ func feeDetails(r record, batch string, upload int) ([]settlement.FeeDetail, err
 			BilgDeptCodg: r.Department.Code, BilgDeptName: r.Department.Name,
 			BilgDrCodg: r.Doctor.Code, BilgDrName: r.Doctor.Name, HospApprFlag: noApproval,
 		}
+		// Some regions refuse lines without the diagnosis that they are for.
+		if len(r.Diagnoses) > 0 {
+			details[i].DiseCodg = r.Diagnoses[0].Code
+		}
 	}
 	return details, nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
@@ -148,6 +149,12 @@ type Options struct {
 	Now func() time.Time
 	// Regional is how the region differs.
 	Regional settlement.Regional
+	// Region, where not nil, is the region's file instead, and Style signs as it
+	// wants; nil signs nothing.
+	Region *region.Region
+	Style  settlement.Style
+	// Front, where not nil, stands before the centre.
+	Front func(http.Handler) http.Handler
 	// Resolve is how what is in doubt is found out about; without it nothing is
 	// asked about by itself.
 	Resolve *terminal.ResolveConfig
@@ -177,7 +184,11 @@ func New(t testing.TB, o Options) *Bed {
 	if b.Center, err = centersim.New(o.Center); err != nil {
 		t.Fatal(err)
 	}
-	b.HTTP = httptest.NewServer(b.Center.Handler())
+	handler := b.Center.Handler()
+	if o.Front != nil {
+		handler = o.Front(handler)
+	}
+	b.HTTP = httptest.NewServer(handler)
 	b.Config = terminal.Config{
 		StateDir: b.Dir, Readers: []terminal.ReaderConfig{{Kind: "virtual", Match: "*", Role: "user"}},
 		Upstream:    terminal.UpstreamConfig{URL: b.HTTP.URL + "/fsi/api/rsfComIfsService/callService"},
@@ -225,11 +236,18 @@ func New(t testing.TB, o Options) *Bed {
 		t.Fatal(err)
 	}
 	rules.Offline.Declare(catalogue)
-	upstream, err := settlement.NewClient(settlement.Config{
-		URL: b.Config.Upstream.URL, Catalogue: catalogue, MsgIDs: ids, AnswerTimeout: o.Answer, Regional: o.Regional,
+	config := settlement.Config{
+		URL: b.Config.Upstream.URL, Style: o.Style, Catalogue: catalogue, MsgIDs: ids, AnswerTimeout: o.Answer, Regional: o.Regional,
 		Institution: settlement.Institution{Code: b.Config.Institution.Code, Name: b.Config.Institution.Name, Area: b.Config.Institution.Area},
 		Operator:    settlement.Operator{Type: "1", No: "0001", Name: "收费一"},
-	})
+	}
+	if o.Region != nil {
+		config.URL, config.Catalogue = b.HTTP.URL, nil
+		if err := o.Region.Apply(&config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upstream, err := settlement.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
