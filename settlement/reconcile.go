@@ -351,6 +351,11 @@ func (r *Reconciler) compare(ctx context.Context, scope Scope, of Statement, row
 	for _, result := range results {
 		row := ours[result.SetlID]
 		var k known
+		if row != nil && result.MsgID != "" && result.MsgID != row.msgid {
+			if k, err = r.knows(ctx, result); err != nil {
+				return err
+			}
+		}
 		if row == nil && result.MsgID != "" {
 			if lane, ok := Lane(result.MsgID, r.client.cfg.Institution.Code, r.policy.Lanes); r.policy.Lanes > 1 && ok && lane != r.policy.Lane {
 				if k, err = r.knows(ctx, result); err != nil {
@@ -363,6 +368,16 @@ func (r *Reconciler) compare(ctx context.Context, scope Scope, of Statement, row
 				}
 			} else if k, err = r.knows(ctx, result); err != nil {
 				return err
+			}
+		}
+		if row == nil && k.numberedOtherwise(result) {
+			if k.holds, err = r.holder(ctx, *k.entry, results); err != nil {
+				return err
+			}
+			for _, x := range doubts {
+				if x.msgid == k.holds {
+					x.under = k.entry.SetlID
+				}
 			}
 		}
 		d, differs := classify(result, row, k)
@@ -390,6 +405,26 @@ func (r *Reconciler) compare(ctx context.Context, scope Scope, of Statement, row
 		}
 	}
 	return nil
+}
+
+// holder returns the msgid that the centre has for an entry's own setl_id: as
+// the result of a statement says, or 5203; "" where neither does. Of rows that
+// agree a result does not say it.
+func (r *Reconciler) holder(ctx context.Context, e Entry, results []ResultRow) (msgid string, err error) {
+	for _, row := range results {
+		if row.SetlID == e.SetlID && row.MsgID != "" {
+			return row.MsgID, nil
+		}
+	}
+	scope, err := r.scopeFor(ctx, requestOf(e).InsuplcAdmdvs)
+	if err != nil {
+		return "", err
+	}
+	full, ok, err := r.booked(ctx, scope, e.PsnNo, e.SetlID, e.MdtrtID)
+	if err != nil || !ok {
+		return "", err
+	}
+	return string(full.info.MedinsSetlID), nil
 }
 
 // knows asks the journal about a row that only the centre has.
@@ -440,6 +475,9 @@ func (r *Reconciler) addDoubts(day string, doubts []*doubtful, asked time.Time, 
 		// One that was sent shortly before midnight may be listed on the next day.
 		late := FormatDate(x.opened.Add(r.policy.Young)) != day
 		switch {
+		case x.under != "":
+			d.SetlID = x.under
+			d.propose(FoundAnothers, ActAsk)
 		case x.outcome == Intended || asked.Sub(x.opened) < r.policy.Young || late || !report.covers(x):
 			d.propose(FoundTooYoung, ActAsk)
 		default:

@@ -38,7 +38,9 @@ const (
 	FoundUnknown    Finding = "unknown-here"   // an entry of unknown outcome has this msgid
 	FoundOnItsWay   Finding = "on-its-way"     // an entry with this msgid has no answer yet
 	FoundRefused    Finding = "refused-here"   // an entry with this msgid was not done here
-	FoundTwice      Finding = "booked-twice"   // the entry with this msgid is done under another setl_id
+	FoundTwice      Finding = "booked-twice"   // the entry with this msgid is done under another setl_id, and the centre has that one for it, too
+	FoundNumbered   Finding = "other-number"   // the entry with this msgid is done under another setl_id, and nothing says that the centre has that one for it
+	FoundAnothers   Finding = "anothers"       // the setl_id of an entry here is, at the centre, another msgid's
 	FoundNobody     Finding = "nobody"         // no entry here has this msgid
 	FoundElsewhere  Finding = "not-ours"       // a msgid of another desk or program
 	FoundVoided     Finding = "marked-before"  // a person marked it as not booked, and the centre has it
@@ -89,6 +91,7 @@ type Difference struct {
 	ClrType  string      `json:"clr_type,omitempty"`
 	Optins   string      `json:"setl_optins,omitempty"`
 	SetlID   string      `json:"setl_id,omitempty"`
+	Answered string      `json:"answered_setl_id,omitempty"` // of the entry with this msgid, where that is not SetlID
 	MdtrtID  string      `json:"mdtrt_id,omitempty"`
 	PsnNo    string      `json:"psn_no,omitempty"`
 	MsgID    string      `json:"msgid,omitempty"`
@@ -123,12 +126,17 @@ type known struct {
 	undone  *Entry // that took entry or adopted back
 	ours    bool   // the msgid is one that only this journal draws
 	foreign bool   // the msgid is certainly another desk's or program's
+	// holds is the msgid that the centre has for the entry's own setl_id; "" where
+	// it does not say.
+	holds string
 }
 
 // classify says what a row of a result means. row is ours of that setl_id, nil
 // where the statement had none. ok is false for a row that agrees.
 func classify(r ResultRow, row *bookedRow, k known) (d Difference, ok bool) {
-	if r.Balanced {
+	anothers := row != nil && r.MsgID != "" && (k.entry != nil && k.entry.ID != row.entry ||
+		!r.Balanced && row.msgid != "" && row.msgid != r.MsgID && row.msgid != adoptedMsgID(row.SetlID))
+	if r.Balanced && !anothers {
 		return Difference{}, false
 	}
 	d = Difference{
@@ -150,6 +158,10 @@ func classify(r ResultRow, row *bookedRow, k known) (d Difference, ok bool) {
 			// of a row without an answer nobody knows in which statement to look.
 			d.propose(FoundMissing, ActAsk)
 		}
+	case anothers:
+		// To refund this entry would take back what was booked for the other one.
+		d.Kind = Differs
+		d.propose(FoundAnothers, ActAsk)
 	case row != nil:
 		d.Kind = Differs
 		if d.Theirs != nil && *d.Theirs == *d.Ours {
@@ -184,6 +196,10 @@ func (d *Difference) unlisted(r ResultRow, k known) {
 	switch {
 	case k.adopted != nil && k.undone != nil:
 		d.propose(FoundRefunded, ActNone)
+	case k.misnumbered(r):
+		// It may be the only booking of what is done here.
+		d.Entry, d.Holder, d.Answered = k.entry.ID, k.entry.Holder, k.entry.SetlID
+		d.propose(FoundNumbered, ActAsk)
 	case k.adopted != nil: // written down, and the refund did not follow
 		d.propose(FoundNobody, refundable...)
 	case e != nil && e.Outcome == Unknown && (!complete || (r.Total.Fen < 0) != (e.Undoes != 0)):
@@ -203,6 +219,7 @@ func (d *Difference) unlisted(r ResultRow, k known) {
 	case r.Refund:
 		d.propose(FoundRefund, ActAsk)
 	case e != nil && e.Outcome == Done:
+		d.Answered = e.SetlID
 		d.propose(FoundTwice, refundable...)
 	case e != nil:
 		d.propose(FoundRefused, refundable...)
@@ -216,6 +233,20 @@ func (d *Difference) unlisted(r ResultRow, k known) {
 	default:
 		d.propose(FoundElsewhere, ActAsk)
 	}
+}
+
+// numberedOtherwise says whether the entry with the row's msgid is done under
+// another setl_id.
+func (k known) numberedOtherwise(r ResultRow) bool {
+	return k.entry != nil && k.entry.Outcome == Done && k.entry.Infno != infnoReversal && k.entry.SetlID != r.SetlID && !r.Refund &&
+		(k.undone == nil || k.undone.Infno != infnoReversal)
+}
+
+// misnumbered says whether a row may be the only booking of an entry that is
+// done: only where the centre has the entry's own setl_id for its msgid, too,
+// was it booked twice.
+func (k known) misnumbered(r ResultRow) bool {
+	return k.numberedOtherwise(r) && (k.holds == "" || k.holds != k.entry.MsgID)
 }
 
 // propose sets finding and actions; the first is the proposed one.

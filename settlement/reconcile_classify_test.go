@@ -36,6 +36,7 @@ func drawResult(t *rapid.T) (ResultRow, *bookedRow, known) {
 		return &Entry{
 			ID: 9, Infno: rapid.SampledFrom([]string{"2207", "2208", "2601", "2102"}).Draw(t, name+" infno"),
 			Outcome: rapid.SampledFrom([]Outcome{Intended, Done, Refused, Unknown}).Draw(t, name+" outcome"),
+			MsgID:   rapid.SampledFrom([]string{"N1", "N2"}).Draw(t, name+" msgid"),
 			SetlID:  rapid.SampledFrom([]string{"S1", "S2", ""}).Draw(t, name+" setl_id"),
 			Undoes:  rapid.Int64Range(0, 1).Draw(t, name+" undoes"),
 		}
@@ -44,6 +45,7 @@ func drawResult(t *rapid.T) (ResultRow, *bookedRow, known) {
 	if !k.ours {
 		k.foreign = rapid.Bool().Draw(t, "foreign")
 	}
+	k.holds = rapid.SampledFrom([]string{"N1", "N2", ""}).Draw(t, "msgid of its own setl_id")
 	if rapid.IntRange(0, 3).Draw(t, "adopted") == 0 {
 		k.adopted = &Entry{ID: 11, Infno: "2207", Outcome: Done, SetlID: r.SetlID}
 	}
@@ -98,6 +100,14 @@ func TestClassify(t *testing.T) {
 		if e := k.entry; may(ActRefund) && k.adopted == nil && e != nil && (e.Outcome == Unknown || e.Outcome == Intended || e.Outcome == Done && e.SetlID == r.SetlID) {
 			t.Fatalf("refunds what is ours: %+v", d)
 		}
+		// What is done here may have no other booking: only where the centre has its
+		// msgid under its own setl_id, too, is there one too many.
+		if e := k.entry; may(ActRefund) && e != nil && e.Outcome == Done && e.Infno != infnoReversal && (e.SetlID == r.SetlID || k.holds != e.MsgID) {
+			t.Fatalf("refunds what may be the only booking: %+v", d)
+		}
+		if d.Finding == FoundNumbered && (d.Answered != k.entry.SetlID || d.SetlID != r.SetlID || d.Answered == d.SetlID || d.Entry != k.entry.ID || len(d.Choices) != 1) {
+			t.Fatalf("does not name both numbers: %+v", d)
+		}
 		if d.Action == ActRefund && k.entry == nil && k.adopted == nil && !k.ours {
 			t.Fatalf("proposes to refund what may be another desk's: %+v", d)
 		}
@@ -131,7 +141,12 @@ func TestClassifyTable(t *testing.T) {
 		"no amounts":        {with(func(r *ResultRow) { r.Fund = NullFen{} }), nil, known{entry: &Entry{Outcome: Unknown}}, FoundIncomplete, ActAsk},
 		"on its way":        {full, nil, known{entry: &Entry{Outcome: Intended}}, FoundOnItsWay, ActAsk},
 		"refused":           {full, nil, known{entry: &Entry{Outcome: Refused}}, FoundRefused, ActRefund},
-		"twice":             {full, nil, known{entry: &Entry{Outcome: Done, SetlID: "T"}}, FoundTwice, ActRefund},
+		"twice":             {full, nil, known{entry: &Entry{Outcome: Done, SetlID: "T", MsgID: "N"}, holds: "N"}, FoundTwice, ActRefund},
+		"its only booking":  {full, nil, known{entry: &Entry{Outcome: Done, SetlID: "T", MsgID: "N"}, holds: "O"}, FoundNumbered, ActAsk},
+		"not proven twice":  {full, nil, known{entry: &Entry{Outcome: Done, SetlID: "T", MsgID: "N"}}, FoundNumbered, ActAsk},
+		"begun to refund":   {full, nil, known{entry: &Entry{Outcome: Done, SetlID: "T", MsgID: "N"}, adopted: &Entry{Outcome: Done}}, FoundNumbered, ActAsk},
+		"another's number":  {full, ours, known{entry: &Entry{ID: 2, Outcome: Unknown}}, FoundAnothers, ActAsk},
+		"another's, alike":  {with(func(r *ResultRow) { r.Balanced = true }), ours, known{entry: &Entry{ID: 2, Outcome: Unknown}}, FoundAnothers, ActAsk},
 		"other day":         {full, nil, known{entry: &Entry{Outcome: Done, SetlID: "S"}}, FoundOtherDay, ActNone},
 		"marked before":     {full, nil, known{entry: &Entry{Outcome: Done, SetlID: "S"}, undone: &Entry{Infno: infnoNotBooked}}, FoundVoided, ActAsk},
 		"reversed":          {full, nil, known{entry: &Entry{Outcome: Refused}, undone: &Entry{Infno: "2601"}}, FoundReversed, ActNone},

@@ -215,6 +215,10 @@ func (r *Reconciler) executeRefund(ctx context.Context, report Report, d *Differ
 	if d.Theirs == nil {
 		return ErrReconcileRow
 	}
+	if d.Finding == FoundTwice && d.Answered == "" {
+		// Of a report from before it was asked what the centre has for the other number.
+		return fmt.Errorf("compare again: %w", ErrReconcileRow)
+	}
 	adopted, err := r.journal.ByMsgID(ctx, adoptedMsgID(d.SetlID))
 	if errors.Is(err, ErrEntryUnknown) {
 		adopted, err = r.adopt(ctx, report, d, o)

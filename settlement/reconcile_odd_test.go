@@ -1,6 +1,8 @@
 package settlement_test
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,17 +117,74 @@ func TestReconcileDuplicate(t *testing.T) {
 		return &settlement.Amounts{Total: settlement.Fen(b.Total), Fund: settlement.Fen(b.Fund), Account: settlement.Fen(b.Account), Cash: settlement.Fen(b.Cash)}
 	}
 	for i, e := range entries {
-		// The person read the first line of the list twice.
-		if err := d.journal.Decide(t.Context(), e.ID, settlement.Conclusion{Outcome: settlement.Done, SetlID: booked[0].SetlID, Booked: amounts(booked[i])}, "clerk", "list of the day"); err != nil {
+		// As of an earlier version, which let a person read the first line of the list twice.
+		c := settlement.Conclusion{Outcome: settlement.Done, SetlID: booked[0].SetlID, Booked: amounts(booked[i])}
+		if i == 1 {
+			if err := d.journal.Decide(t.Context(), e.ID, c, "clerk", "list of the day"); !errors.Is(err, settlement.ErrDecision) {
+				t.Errorf("the same line twice: %v", err)
+			}
+		}
+		if err := d.journal.Conclude(t.Context(), e.ID, c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r := d.reconciler(t)
 	report := reconcileDay(t, r, d.today())
-	wants(t, report, settlement.Unbalanced, "here duplicate ask", "upstream booked-twice refund")
+	wants(t, report, settlement.Unbalanced, "here duplicate ask", "upstream other-number ask")
 	if report.Differences[0].Entry != entries[1].ID || report.Differences[1].Entry != entries[1].ID {
 		t.Errorf("%+v", report.Differences)
 	}
+}
+
+// TestReconcileMisnumbered: an answer carries the number of the settlement
+// before it. What the centre has of the request under its own number is its only
+// booking: nobody is told to take it back, and nothing can.
+func TestReconcileMisnumbered(t *testing.T) {
+	d := newBookkeeper(t, noon)
+	d.lost(t, "OP1", "wrong-setl")
+	in := d.visit(t, "OP2")
+	d.fault(t, "2207:duplicate-setl")
+	receipt, err := d.settler.Settle(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	booked := d.center.Settlements()
+	if len(booked) != 2 || receipt.SetlID != booked[0].SetlID || receipt.MsgID != booked[1].MsgID {
+		t.Fatalf("%+v of %+v", receipt, booked)
+	}
+	d.set(noon.Add(time.Hour))
+	r := d.reconciler(t)
+	report := reconcileDay(t, r, d.today())
+	wants(t, report, settlement.Unbalanced, "differs anothers ask", "upstream other-number ask")
+	if x := report.Differences[0]; x.Entry != receipt.EntryID || x.MsgID != booked[0].MsgID || x.SetlID != booked[0].SetlID {
+		t.Errorf("%+v", x)
+	}
+	if x := report.Differences[1]; x.Entry != receipt.EntryID || x.MsgID != booked[1].MsgID || x.SetlID != booked[1].SetlID || x.Answered != booked[0].SetlID {
+		t.Errorf("%+v", x)
+	}
+	for n := range report.Differences {
+		for _, a := range []settlement.Action{settlement.ActRefund, settlement.ActVoid, settlement.ActBook} {
+			if _, err := r.Execute(t.Context(), report.ID, n+1, order(a)); !errors.Is(err, settlement.ErrReconcileRow) {
+				t.Errorf("row %d, %s: %v", n+1, a, err)
+			}
+		}
+	}
+	// As a report from before the centre was asked about the other number says it.
+	old := report
+	old.Differences = slices.Clone(report.Differences)
+	x := &old.Differences[1]
+	x.Finding, x.Action, x.Choices, x.Answered = settlement.FoundTwice, settlement.ActRefund, []settlement.Action{settlement.ActRefund, settlement.ActAsk}, ""
+	if err := d.journal.Forget(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Execute(t.Context(), old.ID, 2, order("")); !errors.Is(err, settlement.ErrReconcileRow) {
+		t.Errorf("an old report: %v", err)
+	}
+	if n := len(d.center.Settlements()); n != 2 {
+		t.Errorf("%d rows at the centre", n)
+	}
+	wants(t, reconcileDay(t, r, d.today()), settlement.Unbalanced, "differs anothers ask", "upstream other-number ask")
+	d.verify(t)
 }
 
 // TestReconcileSales: what a pharmacy sells is compared, booked and refunded in

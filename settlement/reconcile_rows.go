@@ -261,7 +261,8 @@ type doubtful struct {
 	mdtrtID, psnNo    string
 	insutype, clrType string
 	agreed            Amounts
-	seen              bool // a statement lists it
+	seen              bool   // a statement lists it
+	under             string // the setl_id that the centre has for it, and another entry here, too
 }
 
 // doubts reads the entries of a day whose outcome nobody knows.

@@ -158,6 +158,11 @@ func (s *Service) differenceDocument(x settlement.Difference) ReconcileDifferenc
 		Clearing: s.coded("clr_type", x.ClrType), Settlement: x.SetlID, MdtrtID: x.MdtrtID, MsgID: x.MsgID, Refund: x.Refund,
 		Entry: x.Entry, Holder: x.Holder, Ours: amountsDocument(x.Ours), Theirs: amountsDocument(x.Theirs), Memo: x.Memo,
 	}
+	if x.Finding == settlement.FoundNumbered {
+		// Both numbers, wherever the row is shown.
+		d.Text.Chinese += "中心：" + x.SetlID + "；应答：" + x.Answered + "。"
+		d.Text.English += " The centre's: " + x.SetlID + "; the answer's: " + x.Answered + "."
+	}
 	if x.State == settlement.StateOpen || x.State == settlement.StateBegun {
 		for _, a := range x.Choices {
 			d.Choices = append(d.Choices, actionDocument(a))

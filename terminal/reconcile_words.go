@@ -5,10 +5,14 @@ import "onecard/settlement"
 // findingTexts say what a difference means; docs/reconciliation.md says what to
 // do about each.
 var findingTexts = map[settlement.Finding]Text{
-	settlement.FoundUnknown:    {"医保中心已结算，本机该笔结果未知。", "The centre has booked it; here its outcome is unknown."},
-	settlement.FoundOnItsWay:   {"医保中心已结算，本机正在等待应答。", "The centre has booked it; here its answer is still awaited."},
-	settlement.FoundRefused:    {"医保中心已结算，本机记为未成功。", "The centre has booked it; here it is down as not done."},
-	settlement.FoundTwice:      {"医保中心对同一笔请求结算了两次。", "The centre has booked the same request twice."},
+	settlement.FoundUnknown:  {"医保中心已结算，本机该笔结果未知。", "The centre has booked it; here its outcome is unknown."},
+	settlement.FoundOnItsWay: {"医保中心已结算，本机正在等待应答。", "The centre has booked it; here its answer is still awaited."},
+	settlement.FoundRefused:  {"医保中心已结算，本机记为未成功。", "The centre has booked it; here it is down as not done."},
+	settlement.FoundTwice:    {"医保中心对同一笔请求结算了两次。", "The centre has booked the same request twice."},
+	settlement.FoundNumbered: {"医保中心结算此请求所用的结算编号与应答所给的不同，这可能是它唯一的结算，请勿退费，请与中心核对两个编号。",
+		"The centre booked this request under another settlement number than its answer said. It may be its only booking: do not refund it, and call the centre with both numbers."},
+	settlement.FoundAnothers: {"本机的这一结算编号在医保中心属于另一笔请求，请勿按此编号退费，请与中心核对。",
+		"At the centre this settlement number belongs to another request: do not refund by this number, and call the centre."},
 	settlement.FoundNobody:     {"医保中心有此结算，本机没有任何记录。", "The centre has it, and nobody here knows it."},
 	settlement.FoundElsewhere:  {"医保中心有此结算，可能是其他窗口或其他系统的。", "The centre has it; it may be another desk's or another program's."},
 	settlement.FoundVoided:     {"已人工标为中心未结算，但医保中心仍有此结算。", "It was marked here as not booked, and the centre has it."},
