@@ -13,6 +13,10 @@ import (
 // quantity. The text never holds the value (OC-2005).
 var ErrAmount = fault.New(fault.AmountInvalid, "invalid amount")
 
+// ErrAmountRange is wrapped by failures to read a number that is one but has
+// more digits than its field. It wraps [ErrAmount].
+var ErrAmountRange = fmt.Errorf("out of range: %w", ErrAmount)
+
 // Fen is an amount of money in hundredths of a yuan, positive or negative. The
 // field tables give amounts 16 digits, 2 of them decimals: |f| <= [MaxFen].
 type Fen int64
@@ -215,7 +219,10 @@ func parseDecimal(s string, digits, scale int, lenient bool) (int64, error) {
 	}
 	var n int64
 	if len(whole) > digits {
-		return 0, fmt.Errorf("out of range: %w", ErrAmount)
+		if strings.Trim(whole+fraction, "0123456789") != "" {
+			return 0, fmt.Errorf("not a number: %w", ErrAmount)
+		}
+		return 0, ErrAmountRange
 	}
 	if len(fraction) > scale {
 		return 0, fmt.Errorf("too many decimals: %w", ErrAmount)

@@ -118,10 +118,16 @@ func computeLines(in []Line) ([]Line, settlement.Fen, error) {
 			return nil, 0, wrong("name missing")
 		}
 		price, err := settlement.ParsePrice(l.Price)
+		if errors.Is(err, settlement.ErrAmountRange) {
+			return nil, 0, wrong("price is too large")
+		}
 		if err != nil || price < 0 {
 			return nil, 0, wrong("price is not an amount")
 		}
 		quantity, err := settlement.ParseQuantity(l.Quantity)
+		if errors.Is(err, settlement.ErrAmountRange) {
+			return nil, 0, wrong("quantity is too large")
+		}
 		if err != nil || quantity <= 0 {
 			return nil, 0, wrong("quantity is not a positive number")
 		}
