@@ -20,6 +20,7 @@ const (
 	CardUnitPowerLost     Code = "OC-1017" // The card unit lost its power with a card inside; the card was connected anew.
 	CardCaptured          Code = "OC-1018" // A card was captured into the reject bin.
 	CaptureUnrecorded     Code = "OC-1019" // A captured card could not be recorded.
+	CardUnitOccupied      Code = "OC-1020" // A card is in the card unit; no other can be dispensed.
 	NoCard                Code = "OC-1101" // There is no card in the reader.
 	CardMute              Code = "OC-1102" // The card does not answer; it may be upside down or damaged.
 	CardRemoved           Code = "OC-1103" // The card was taken out during the operation.
@@ -105,7 +106,7 @@ const (
 	FilingExpired         Code = "OC-2207" // The filing with the place of insurance is not valid on this day.
 	FilingMissing         Code = "OC-2208" // The place of insurance has no filing for this care.
 	ChronicNotDirect      Code = "OC-2209" // This chronic disease is not settled directly across provinces.
-	UnknownUnresolved     Code = "OC-2301" // This visit has a settlement with unknown outcome; it cannot be settled again before that is resolved.
+	UnknownUnresolved     Code = "OC-2301" // This visit has a settlement with unknown outcome; it cannot be settled again before that is known.
 	VisitState            Code = "OC-2302" // The visit is not at a step that permits this.
 	VisitUnknown          Code = "OC-2303" // There is no such visit.
 	JournalUnavailable    Code = "OC-2304" // The journal cannot be written; settlements are refused.
@@ -119,6 +120,9 @@ const (
 	JournalAltered        Code = "OC-2312" // The journal was altered by something else than onecard.
 	DecisionInvalid       Code = "OC-2313" // A decision needs who decides, why, and, for done, the settlement's id and amounts.
 	BackupFailed          Code = "OC-2314" // The journal's backup failed, or the copy is not what the journal is.
+	EntryClosed           Code = "OC-2315" // The journal entry is closed already.
+	InProgress            Code = "OC-2316" // A settlement, a refund or another step of this visit is under way.
+	Refunded              Code = "OC-2317" // The settlement was taken back already.
 	NeverArrived          Code = "OC-2321" // The transaction never reached the insurance centre; nothing is booked.
 	LateContradicts       Code = "OC-2322" // An answer of the insurance centre came late and contradicts the journal; a person must see to it.
 	ResolveGivenUp        Code = "OC-2323" // A settlement of unknown outcome cannot be resolved by asking; a person must decide it.
@@ -142,6 +146,7 @@ const (
 	TooManyCallers        Code = "OC-3009" // Too many callers at once.
 	ShuttingDown          Code = "OC-3010" // The service is stopping.
 	NotPermitted          Code = "OC-3011" // This operator is not permitted to do this.
+	FileUnusable          Code = "OC-3012" // A file named on the command line cannot be used.
 	Internal              Code = "OC-3099" // Internal error.
 	ConfigInvalid         Code = "OC-3101" // The configuration is not valid.
 	ConfigUnknownKey      Code = "OC-3102" // The configuration has an unknown key.
