@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 
 	"onecard/terminal"
 )
@@ -21,18 +19,9 @@ const maxInput = 1 << 20
 
 // input reads a transaction's input from a file, - for standard input.
 func (a *app) input(file string) (json.RawMessage, error) {
-	in := a.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("input: %w: %w", terminal.ErrBody, err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxInput+1))
-	if err != nil || len(text) > maxInput || !json.Valid(text) {
-		return nil, fmt.Errorf("input: unreadable, longer than %d bytes or no JSON: %w", maxInput, terminal.ErrBody)
+	text, err := a.readJSON(file, maxInput)
+	if err != nil {
+		return nil, err
 	}
 	return bytes.TrimSpace(text), nil
 }

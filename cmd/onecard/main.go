@@ -14,7 +14,8 @@
 //
 // Every command knows --json. The exit status is 0, 1 for a failure (which is
 // named by its code on standard error, or as {"fault":...} with --json), 2 for
-// a wrong command line.
+// a wrong command line, and of settle and refund 3 where it is not known whether
+// something is booked.
 package main
 
 import (
@@ -62,7 +63,7 @@ type cli struct {
 	Reconcile reconcileCmd `cmd:"" help:"Compare a day or month with the insurance centre's books, and deal with the differences."`
 	APDU      apduCmd      `cmd:"" name:"apdu" help:"Send raw commands to the card."`
 	Call      callCmd      `cmd:"" help:"Send one transaction that books nothing, such as a look-up, to the insurance centre."`
-	Outbox    outboxCmd    `cmd:"" help:"What waits until the insurance centre takes it: list, show, add, retry, drop."`
+	Outbox    outboxCmd    `cmd:"" help:"What waits until the insurance centre takes it: list, show, add, refund, retry, drop."`
 	Doctor    doctorCmd    `cmd:"" help:"Say what is wrong with this machine."`
 	Lend      lendCmd      `cmd:"" help:"Lend this machine's readers to a desk on another one."`
 	Sim       simCmd       `cmd:"" help:"Run a simulator."`
@@ -128,6 +129,15 @@ func parse(parser *kong.Kong, args []string) (ctx *kong.Context, err error) {
 // silent is a failure that was reported already.
 type silent struct{ error }
 
+// inDoubt is a failure after which something may be booked: its exit status is
+// not that of a refusal.
+type inDoubt struct{ error }
+
+func (d inDoubt) Unwrap() error { return d.error }
+
+// statusInDoubt is the exit status of inDoubt.
+const statusInDoubt = 3
+
 // fail reports an error and returns the exit status.
 func (a *app) fail(err error) int {
 	var quiet silent
@@ -147,8 +157,12 @@ func (a *app) fail(err error) int {
 		fmt.Fprintf(a.errs, "  %s\n", f.Detail)
 	}
 	var remote *api.RemoteError
-	if !errors.As(err, &remote) {
+	if !errors.As(err, &remote) && err.Error() != f.Detail {
 		fmt.Fprintf(a.errs, "  (%v)\n", err)
+	}
+	var doubtful inDoubt
+	if errors.As(err, &doubtful) {
+		return statusInDoubt
 	}
 	return 1
 }

@@ -26,6 +26,13 @@ type reconcileCmd struct {
 // Run compares, or has something done about what was compared. The exit status
 // is 0 where nothing is left open and 1 where something is.
 func (c *reconcileCmd) Run(a *app) error {
+	for _, name := range []string{c.CSV, c.XLSX} {
+		if name != "" && name != "-" {
+			if err := writable(name); err != nil {
+				return err
+			}
+		}
+	}
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -59,7 +66,9 @@ func (c *reconcileCmd) Run(a *app) error {
 		if err == nil && file[1] == "-" {
 			_, err = a.out.Write(content)
 		} else if err == nil {
-			err = os.WriteFile(file[1], content, 0o600)
+			if err = os.WriteFile(file[1], content, 0o600); err != nil {
+				err = notWritable(file[1], err)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("write the %s: %w", file[0], err)

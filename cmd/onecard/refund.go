@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"onecard/fault"
 	"onecard/terminal"
+	"onecard/terminal/api"
 )
 
 type refundCmd struct {
@@ -15,6 +17,11 @@ type refundCmd struct {
 	Reason string `help:"Why, for the receipt."`
 	GiveUp bool   `help:"Then give the visit up: its lines and its registration are taken back, too."`
 	Yes    bool   `help:"Refund without asking." short:"y"`
+}
+
+// Help says what a program learns from the exit status.
+func (*refundCmd) Help() string {
+	return "Exit status: 0 refunded; 1 refused, nothing is booked; 2 wrong command line; 3 the outcome is unknown, or the visit of a booked refund could not be given up: look before anything is done again."
 }
 
 var errRefundWhat = fault.New(fault.BodyInvalid, "a visit, or --entry N, is wanted")
@@ -55,15 +62,21 @@ func (c *refundCmd) Run(a *app) error {
 	// From here on nothing is cut off: a refund that was begun has to end.
 	refund, err := client.Refund(context.WithoutCancel(a.ctx), c.Visit, terminal.RefundRequest{Entry: entry, Reason: c.Reason})
 	if err != nil {
+		var answered *api.RemoteError
+		unknown := !errors.As(err, &answered) // onecardd itself has not answered
 		switch fault.Of(err).Code {
-		case fault.AnswerLost, fault.SumsDisagree, fault.AnswerMismatch, fault.OutcomeUnwritten:
+		case fault.AnswerLost, fault.SumsDisagree, fault.AnswerMismatch, fault.OutcomeUnwritten, fault.UnknownUnresolved:
+			unknown = true
+		}
+		if unknown {
 			fmt.Fprintf(a.errs, "%s\n", a.say("退费结果未知：不要再次退费，不要退现金；查看 onecard journal --outcome unknown。", "The outcome of the refund is unknown: do not refund again and pay nothing back; look at onecard journal --outcome unknown."))
+			return inDoubt{err}
 		}
 		return err
 	}
 	if c.GiveUp {
 		if err := client.Abandon(context.WithoutCancel(a.ctx), refund.Visit); err != nil {
-			return err
+			return inDoubt{err} // the refund stands
 		}
 	}
 	if a.JSON {
@@ -75,12 +88,23 @@ func (c *refundCmd) Run(a *app) error {
 	return nil
 }
 
+// opposite turns an amount of a refund, which is negative, into what goes back.
+func opposite(yuan string) string {
+	if back, negative := strings.CutPrefix(yuan, "-"); negative {
+		return back
+	}
+	if strings.Trim(yuan, "0.") == "" {
+		return yuan
+	}
+	return "-" + yuan
+}
+
 func (a *app) printRefund(total, fund, account, cash string) {
 	row := func(zh, en, yuan string) { a.print("  %s %s\n", a.say(zh, en), yuan) }
 	row("费用总额", "total", total)
-	row("退回基金", "to the insurance fund", fund)
-	row("退回个人账户", "to the personal account", account)
-	row("退还现金", "to the payer", cash)
+	row("退回基金", "to the insurance fund", opposite(fund))
+	row("退回个人账户", "to the personal account", opposite(account))
+	row("退还现金", "to the payer", opposite(cash))
 }
 
 // confirmRefund shows what is to be taken back and asks.

@@ -1,22 +1,24 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
-	"onecard/fault"
 	"onecard/terminal"
 	"onecard/terminal/api"
 )
 
 type settleCmd struct {
 	File string `help:"Visit as JSON: kind, reader, department, doctor, diagnoses, lines, of a stay discharge. - is standard input." required:""`
-	Yes  bool   `help:"Settle without asking: the payer has agreed to the trial." short:"y"`
+	Yes  bool   `help:"Settle without asking: the payer has agreed to the trial. Refused while another settlement of the person is in doubt." short:"y"`
+	// DespiteDoubt is a sentence of its own: it may charge a person twice.
+	DespiteDoubt bool `help:"Settle although the outcome of another settlement of the person is unknown: it was looked into, and this is not the same."`
+}
+
+// Help says what a program learns from the exit status.
+func (*settleCmd) Help() string {
+	return "Exit status: 0 settled; 1 refused or given up, nothing is booked; 2 wrong command line; 3 the outcome is unknown, it may be booked: do not settle again."
 }
 
 // A visitFile is the file of onecard settle: what begins a visit, its lines, and
@@ -42,30 +44,20 @@ func (v *visitFile) days() [][]terminal.Line {
 	return append(days, v.Lines)[:max(len(days), 1)]
 }
 
-var errVisitFile = fault.New(fault.BodyInvalid, "visit file not valid")
-
 // maxVisitFile bounds the file.
 const maxVisitFile = 1 << 20
 
 func readVisit(a *app, name string) (visitFile, error) {
 	var v visitFile
-	in := a.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return v, fmt.Errorf("visit file: %w: %w", errVisitFile, err)
-		}
-		defer f.Close()
-		in = f
+	text, err := a.readJSON(name, maxVisitFile)
+	if err != nil {
+		return v, err
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxVisitFile+1))
-	if err != nil || len(text) > maxVisitFile {
-		return v, fmt.Errorf("visit file: unreadable or longer than %d bytes: %w", maxVisitFile, errVisitFile)
+	if err := decodeFile(name, text, &v); err != nil {
+		return v, err
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&v); err != nil {
-		return v, fmt.Errorf("visit file: %w: %w", errVisitFile, err)
+	if len(v.Lines) == 0 {
+		return v, &fileError{name, "lines: there is no fee line; a visit is settled with one or more"}
 	}
 	return v, nil
 }
@@ -91,6 +83,11 @@ func (c *settleCmd) Run(a *app) error {
 		}
 		return cause
 	}
+	if visit.Earlier != nil && c.Yes && !c.DespiteDoubt {
+		fmt.Fprintf(a.errs, "%s\n", a.say("此人另有一笔结算结果未知，未结算。请等待：onecard 会自动查询（onecard journal --outcome unknown）；确认不是同一笔费用的，加 --despite-doubt 重试。",
+			"Another settlement of this person is in doubt; nothing was settled. Wait: onecard asks by itself (onecard journal --outcome unknown). If it was looked into and is not the same, settle with --despite-doubt."))
+		return giveUp(doubt(visit))
+	}
 	for _, lines := range file.days() {
 		if visit, err = client.SetLines(a.ctx, id, terminal.LinesRequest{Lines: lines}); err != nil {
 			return giveUp(err)
@@ -111,7 +108,7 @@ func (c *settleCmd) Run(a *app) error {
 		fmt.Fprintf(a.errs, "%s %s (%s)\n", a.say("注意：此人另有一笔结算结果未知，请先核对，避免重复收费。", "Note: another settlement of this person is in doubt; look at it first, or the person may pay twice."), visit.Earlier.Code, visit.Earlier.Detail)
 	}
 	if !c.Yes {
-		if !a.confirm(visit) {
+		if visit.Earlier != nil && !c.DespiteDoubt && !a.confirmDoubt() || !a.confirm(visit) {
 			return giveUp(silent{errors.New("not agreed")})
 		}
 	}
@@ -120,13 +117,23 @@ func (c *settleCmd) Run(a *app) error {
 	if err != nil {
 		return c.notSettled(a, client, id, err, giveUp)
 	}
+	a.settled(visit)
+	return nil
+}
+
+// settled prints the receipt.
+func (a *app) settled(visit terminal.Visit) {
 	if a.JSON {
 		a.json(visit)
-		return nil
+		return
 	}
 	r := visit.Receipt
 	a.print("%s %s  %s  %s %s\n", a.say("结算编号", "Settlement"), r.SettlementID, r.Time, a.say("个人账户余额", "account balance"), r.Balance)
-	return nil
+}
+
+// doubt is the failure that another settlement of the visit's person makes.
+func doubt(visit terminal.Visit) error {
+	return fmt.Errorf("settle: %w", &api.RemoteError{Fault: *visit.Earlier})
 }
 
 // discharge ends a stay and asks once more what it comes to.
@@ -147,12 +154,23 @@ func (c *settleCmd) notSettled(a *app, client *api.Client, id string, cause erro
 	switch {
 	case err != nil || visit.State == terminal.VisitSettling:
 		fmt.Fprintf(a.errs, "%s\n", a.say("结算结果未知：不要再次结算；onecardd 恢复后查看 onecard journal。", "The outcome of the settlement is unknown: do not settle again; look at onecard journal once onecardd answers."))
+		return inDoubt{cause}
 	case visit.State == terminal.VisitUnknown:
 		fmt.Fprintf(a.errs, "%s\n", a.say("结算结果未知：不要再次结算；查看 onecard journal --outcome unknown。", "The outcome of the settlement is unknown: do not settle again; look at onecard journal --outcome unknown."))
+		return inDoubt{cause}
+	case visit.State == terminal.VisitSettled && visit.Receipt != nil: // found out meanwhile
+		a.settled(visit)
+		return nil
 	case visit.State == terminal.VisitTried:
 		return giveUp(cause)
 	}
 	return cause
+}
+
+// confirmDoubt asks whether what is in doubt was looked into.
+func (a *app) confirmDoubt() bool {
+	fmt.Fprintf(a.errs, "%s [y/N] ", a.say("已核对过，这不是同一笔费用，仍要结算吗？", "Was it looked into, is this not the same charge, and is it to be settled all the same?"))
+	return a.agrees()
 }
 
 // confirm asks the payer's consent.
