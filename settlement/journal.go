@@ -69,6 +69,8 @@ type Journal struct {
 	mark   *headMark
 
 	claimed claims
+
+	probing sync.Mutex
 }
 
 // An Entry is one transaction that books.

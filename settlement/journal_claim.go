@@ -29,11 +29,8 @@ func (j *Journal) claim(ctx context.Context, setlID, msgID string) error {
 	c := &j.claimed
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.loaded {
-		if err := j.loadClaims(ctx); err != nil {
-			return err
-		}
-		c.loaded = true
+	if err := j.knowClaims(ctx); err != nil {
+		return err
 	}
 	if by, taken := c.by[setlID]; taken {
 		if by != msgID {
@@ -55,6 +52,16 @@ func (c *claims) add(setlID, msgID string) {
 	}
 	c.by[setlID] = msgID
 	c.order = append(c.order, setlID)
+}
+
+// knowClaims loads the claims of an earlier run once.
+func (j *Journal) knowClaims(ctx context.Context) error {
+	if j.claimed.loaded {
+		return nil
+	}
+	err := j.loadClaims(ctx)
+	j.claimed.loaded = err == nil
+	return err
 }
 
 func (j *Journal) loadClaims(ctx context.Context) error {

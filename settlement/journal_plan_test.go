@@ -14,9 +14,11 @@ func TestNoQuestionReadsTheWholeJournal(t *testing.T) {
 		"before a conclusion":   readEntry,
 		"the visits' states":    `SELECT min(v.state) FROM visit v WHERE v.state > ?1`,
 		"the latest of a state": `SELECT id FROM visit WHERE state = ?1 ORDER BY updated_at DESC, id LIMIT ?2`,
+		"a number near another": heldNear,
+		"a number of a msgid":   heldByMsgID,
 		"what is unresolved":    `SELECT id FROM entry WHERE outcome = 'intended' AND` + unresolved,
 	} {
-		rows, err := j.read.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+query, "a", "b", "c")
+		rows, err := j.read.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+query, "a", "b", "c", "d")
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -27,7 +29,7 @@ func TestNoQuestionReadsTheWholeJournal(t *testing.T) {
 			if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasPrefix(step, "SCAN entry") && !strings.Contains(step, "INDEX entry_unresolved") || strings.HasPrefix(step, "SCAN visit") {
+			if strings.HasPrefix(step, "SCAN entry") && !strings.Contains(step, "INDEX entry_unresolved") || strings.HasPrefix(step, "SCAN visit") || strings.HasPrefix(step, "SCAN e ") || step == "SCAN e" {
 				t.Errorf("%s: %s", name, step)
 			}
 		}

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -135,7 +136,7 @@ func TestDecisionsHaveTheSignOfTheEntry(t *testing.T) {
 	conclude(t, j, first, Conclusion{Outcome: Unknown})
 	plus, minus := agreed, Amounts{-agreed.Total, -agreed.Fund, -agreed.Account, -agreed.Cash}
 	decide := func(id int64, a Amounts) error {
-		return j.Decide(t.Context(), id, Conclusion{Outcome: Done, SetlID: "S", Booked: &a}, "clerk 1", "seen at the centre")
+		return j.Decide(t.Context(), id, Conclusion{Outcome: Done, SetlID: fmt.Sprint("S", id), Booked: &a}, "clerk 1", "seen at the centre")
 	}
 	if err := decide(first, minus); !errors.Is(err, ErrDecision) {
 		t.Errorf("a negative settlement: %v", err)

@@ -397,8 +397,10 @@ func (b *batch) conclude(ctx context.Context, d conclusion, by *Decision) error 
 		return ErrInProgress
 	}
 	c := d.c
-	if by != nil && c.Booked != nil && (c.Booked.Total < 0) != (undoes != 0) {
-		return fmt.Errorf("the sign of the amounts booked: %w", ErrDecision)
+	if by != nil && c.Booked != nil {
+		if err := checkAmounts(*c.Booked, Fen(st.total), undoes != 0); err != nil {
+			return err
+		}
 	}
 	st.closed, st.outcome, st.fault, st.message, st.note = d.at, c.Outcome, string(c.Fault), c.Message, c.Note
 	if c.Booked != nil {
@@ -473,17 +475,4 @@ func (j *Journal) flush(ctx context.Context) error {
 		j.refused = j.refused[1:]
 		j.queue.Unlock()
 	}
-}
-
-// Probe writes one row, durably, and with it every conclusion that the disk
-// refused earlier: whether the journal can be written only a write can tell.
-func (j *Journal) Probe(ctx context.Context) error {
-	err := j.commit(ctx, func(ctx context.Context, b *batch) error {
-		return b.exec(ctx, `INSERT INTO mark (name, value) VALUES ('probe', 1)
-			ON CONFLICT (name) DO UPDATE SET value = value % 1000000 + 1`)
-	})
-	if err != nil {
-		return fmt.Errorf("probe: %w", err)
-	}
-	return nil
 }
