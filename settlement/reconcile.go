@@ -445,10 +445,11 @@ func (r *Reconciler) knows(ctx context.Context, row ResultRow) (k known, err err
 	if k.adopted, err = find(adoptedMsgID(row.SetlID)); err != nil {
 		return k, err
 	}
-	for _, e := range []*Entry{k.entry, k.adopted} {
-		if e == nil || e.ReversedBy == 0 {
-			continue
-		}
+	e := k.entry
+	if k.adopted != nil {
+		e = k.adopted // whatever became of the other: this one was to be refunded
+	}
+	if e != nil && e.ReversedBy != 0 {
 		by, err := r.journal.Get(ctx, e.ReversedBy)
 		if err != nil {
 			return k, err

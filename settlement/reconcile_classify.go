@@ -134,8 +134,9 @@ type known struct {
 // classify says what a row of a result means. row is ours of that setl_id, nil
 // where the statement had none. ok is false for a row that agrees.
 func classify(r ResultRow, row *bookedRow, k known) (d Difference, ok bool) {
-	anothers := row != nil && r.MsgID != "" && (k.entry != nil && k.entry.ID != row.entry ||
-		!r.Balanced && row.msgid != "" && row.msgid != r.MsgID && row.msgid != adoptedMsgID(row.SetlID))
+	// What was written down for a row of the centre's has no msgid of its own.
+	anothers := row != nil && r.MsgID != "" && row.msgid != adoptedMsgID(row.SetlID) &&
+		(k.entry != nil && k.entry.ID != row.entry || !r.Balanced && row.msgid != "" && row.msgid != r.MsgID)
 	if r.Balanced && !anothers {
 		return Difference{}, false
 	}
@@ -162,6 +163,10 @@ func classify(r ResultRow, row *bookedRow, k known) (d Difference, ok bool) {
 		// To refund this entry would take back what was booked for the other one.
 		d.Kind = Differs
 		d.propose(FoundAnothers, ActAsk)
+		if k.entry != nil && k.entry.ID != row.entry && row.undoes == 0 && row.reversedBy == 0 {
+			// Marked, ours leaves the number to the entry that it belongs to.
+			d.propose(FoundAnothers, ActAsk, ActVoid)
+		}
 	case row != nil:
 		d.Kind = Differs
 		if d.Theirs != nil && *d.Theirs == *d.Ours {
@@ -200,6 +205,9 @@ func (d *Difference) unlisted(r ResultRow, k known) {
 		// It may be the only booking of what is done here.
 		d.Entry, d.Holder, d.Answered = k.entry.ID, k.entry.Holder, k.entry.SetlID
 		d.propose(FoundNumbered, ActAsk)
+		if k.adopted == nil && k.undone != nil && k.undone.Infno == infnoNotBooked && len(refundable) == 2 {
+			d.propose(FoundNumbered, ActAsk, ActRefund) // ours was marked: no receipt stands for it any more
+		}
 	case k.adopted != nil: // written down, and the refund did not follow
 		d.propose(FoundNobody, refundable...)
 	case e != nil && e.Outcome == Unknown && (!complete || (r.Total.Fen < 0) != (e.Undoes != 0)):

@@ -193,11 +193,11 @@ func (r *Reconciler) executeVoid(ctx context.Context, report Report, d *Differen
 	if err != nil {
 		return err
 	}
-	_, there, err := r.booked(ctx, scope, e.PsnNo, e.SetlID, d.MdtrtID)
+	full, there, err := r.booked(ctx, scope, e.PsnNo, e.SetlID, d.MdtrtID)
 	switch {
 	case err != nil:
 		return err
-	case there:
+	case there && (d.Finding != FoundAnothers || d.MsgID == e.MsgID || string(full.info.MedinsSetlID) != d.MsgID):
 		return fmt.Errorf("5203 knows the settlement: %w", ErrReconcileRow)
 	}
 	x.Refund, err = r.journal.markNotBooked(ctx, e, evidence(report, d, o), o)
