@@ -119,8 +119,8 @@ func TestRefundOfEveryKind(t *testing.T) {
 				if err != nil || e.Undoes != receipt.EntryID || e.Outcome != Done || e.Cash != -1500 || !strings.Contains(string(e.Request), `"insuplc_admdvs":"`+testScope.InsuplcAdmdvs) {
 					t.Errorf("%+v, %v", e, err)
 				}
-				for _, id := range []int64{receipt.EntryID, refund.EntryID} {
-					if _, err := s.Refund(t.Context(), Refunding{Entry: id}); OutcomeOf(err) != NotSent || fault.Of(err).Code != fault.VisitState {
+				for id, code := range map[int64]fault.Code{receipt.EntryID: fault.Refunded, refund.EntryID: fault.VisitState} {
+					if _, err := s.Refund(t.Context(), Refunding{Entry: id}); OutcomeOf(err) != NotSent || fault.Of(err).Code != code {
 						t.Errorf("entry %d taken back again: %v", id, err)
 					}
 				}

@@ -182,7 +182,7 @@ func TestResolveEveryKind(t *testing.T) {
 			if n := len(r.center.Settlements()); n != 2 {
 				t.Errorf("%d rows at the centre", n)
 			}
-			if err := refund(); fault.Of(err).Code != fault.VisitState {
+			if err := refund(); fault.Of(err).Code != fault.Refunded {
 				t.Errorf("refunded again: %v", err)
 			}
 		})

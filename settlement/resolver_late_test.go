@@ -104,7 +104,7 @@ func TestLateAnswerContradicts(t *testing.T) {
 	if list, err := r.journal.Contradicted(ctx); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	if err := r.resolver.Acknowledge(ctx, 1, "chief", "x"); fault.Of(err).Code != fault.VisitState {
+	if err := r.resolver.Acknowledge(ctx, 1, "chief", "x"); fault.Of(err).Code != fault.EntryClosed {
 		t.Errorf("nothing to acknowledge: %v", err)
 	}
 }
@@ -143,7 +143,7 @@ func TestDecidedWhileAsked(t *testing.T) {
 			if err := r.center.AwaitHanging(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.resolver.Resolve(t.Context(), 1, "0001"); fault.Of(err).Code != fault.VisitState {
+			if _, err := r.resolver.Resolve(t.Context(), 1, "0001"); fault.Of(err).Code != fault.InProgress {
 				t.Errorf("asked twice at once: %v", err)
 			}
 			c := settlement.Conclusion{Outcome: decision}

@@ -68,8 +68,7 @@ func (s *Service) Doctor(ctx context.Context) []Check {
 		unknown := s.day.UnknownTotal
 		s.mu.Unlock()
 		if unknown > 0 {
-			words := fmt.Sprintf("%d", unknown)
-			checks = append(checks, check("unknown", "结果未知的结算", "settlements with unknown outcome", detailed{ErrUnresolved, words}))
+			checks = append(checks, check("unknown", "结果未知的结算", "settlements with unknown outcome", detailed{ErrUnresolved, s.unknownDetail(unknown)}))
 		}
 	}
 	return checks

@@ -78,7 +78,7 @@ func TestResolvedAsBooked(t *testing.T) {
 	if again, err := b.Service.Settle(t.Context(), v.ID, deskbed.Agreed(v)); err != nil || again.Receipt.SettlementID != "S9" || len(b.Center.Settlements()) != 1 {
 		t.Errorf("settled again: %+v, %v", again, err)
 	}
-	if _, err := b.Service.Resolve(t.Context(), id, req); code(err) != fault.VisitState {
+	if _, err := b.Service.Resolve(t.Context(), id, req); code(err) != fault.EntryClosed {
 		t.Errorf("decided twice: %v", err)
 	}
 	content, err := b.Service.EntryContent(t.Context(), id)

@@ -91,12 +91,7 @@ func (s *Service) sendRefund(ctx context.Context, item settlement.Item) error {
 	switch fault.Of(err).Code {
 	case fault.UpstreamUnreachable:
 		return err
-	case fault.VisitState:
-		if errors.Is(err, settlement.ErrInProgress) {
-			return &settlement.Postponed{Cause: err}
-		}
-		return &settlement.Undeliverable{Cause: err}
-	case fault.EntryUnknown, fault.NotPermitted, fault.BodyInvalid, fault.FieldMissing:
+	case fault.EntryUnknown, fault.VisitState, fault.NotPermitted, fault.BodyInvalid, fault.FieldMissing:
 		return &settlement.Undeliverable{Cause: err}
 	}
 	return &settlement.Postponed{Cause: err}

@@ -305,7 +305,7 @@ func TestQueuedRefund(t *testing.T) {
 			if got, err := b.Service.Visit(v.ID); err != nil || len(got.Refunds) != 1 || got.Refunds[0].Reason != "policy" {
 				t.Errorf("visit: %+v, %v", got, err)
 			}
-			if _, err := b.Service.QueueRefund(t.Context(), terminal.RefundRequest{Entry: v.Journal}); code(err) != fault.VisitState {
+			if _, err := b.Service.QueueRefund(t.Context(), terminal.RefundRequest{Entry: v.Journal}); code(err) != fault.Refunded {
 				t.Errorf("queued although it was taken back: %v", err)
 			}
 		})

@@ -315,7 +315,7 @@ func TestRefundIsAskedForProperly(t *testing.T) {
 	for i := range refunds {
 		both.Go(func() {
 			var err error
-			if refunds[i], err = b.Service.Refund(ctx, v.ID, terminal.RefundRequest{Entry: v.Journal}); err != nil && code(err) != fault.VisitState {
+			if refunds[i], err = b.Service.Refund(ctx, v.ID, terminal.RefundRequest{Entry: v.Journal}); err != nil && code(err) != fault.InProgress {
 				t.Error(err)
 			}
 		})

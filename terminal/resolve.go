@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"onecard/fault"
 	"onecard/settlement"
 )
 
@@ -17,6 +18,7 @@ type UnknownState struct {
 	GivenUp      int        `json:"given_up"`         // that a person has to decide
 	Contradicted []int64    `json:"contradicted"`     // closed entries that a late answer contradicts
 	Attempts     int64      `json:"attempts"`         // since the start
+	Next         *time.Time `json:"next,omitempty"`   // when one of them is asked about next; may be past where it is under way
 }
 
 // newResolver makes what finds out about entries of unknown outcome; without
@@ -168,8 +170,11 @@ func (s *Service) publishUnknown(list []settlement.UnknownEntry, contradicted []
 		if now.Oldest == nil || list[i].Since.Before(*now.Oldest) {
 			now.Oldest = &list[i].Since
 		}
-		if list[i].GivenUp() {
+		switch next := list[i].Latest.Next; {
+		case list[i].GivenUp():
 			now.GivenUp++
+		case list[i].Latest.N > 0 && s.cfg.Resolve.automatic() && (now.Next == nil || next.Before(*now.Next)):
+			now.Next = &next
 		}
 		fresh = fresh || list[i].Latest.N == 0
 	}
@@ -195,6 +200,25 @@ func (s *Service) publishUnknown(list []settlement.UnknownEntry, contradicted []
 	if was.Count != now.Count || was.GivenUp != now.GivenUp || len(was.Contradicted) != len(contradicted) || was.Attempts != now.Attempts {
 		s.pub.changed()
 	}
+}
+
+// unknownDetail says to whoever looks after the desk how many are in doubt, what
+// becomes of them and when.
+func (s *Service) unknownDetail(total int) string {
+	u := s.unknownState()
+	words := []string{fmt.Sprintf("%d in doubt", total)}
+	switch {
+	case s.resolver == nil || !s.cfg.Resolve.automatic():
+		words = append(words, "not asked about without a person: onecard journal ask N")
+	case u.Next != nil && u.Next.After(s.parts.Now()):
+		words = append(words, "asked next at "+settlement.FormatTime(*u.Next))
+	case u.GivenUp < total:
+		words = append(words, "being asked about now")
+	}
+	if u.GivenUp > 0 {
+		words = append(words, fmt.Sprintf("%d for a person to decide (%s)", u.GivenUp, fault.ResolveGivenUp))
+	}
+	return strings.Join(words, "; ")
 }
 
 // unknownState is what is published.

@@ -96,7 +96,7 @@ func TestClicksWhileResolving(t *testing.T) {
 							return
 						}
 						switch c := code(err); c {
-						case fault.AnswerLost, fault.UnknownUnresolved, fault.VisitState:
+						case fault.AnswerLost, fault.UnknownUnresolved, fault.InProgress, fault.VisitState:
 							// In doubt, or another window is at it: wait for news, then click again.
 							b.Await("news of the visit", func(s terminal.State) bool {
 								return s.Visit != nil && (s.Visit.State == terminal.VisitSettled || s.Visit.State == terminal.VisitTried)
@@ -226,7 +226,7 @@ func TestGivenUpToAPerson(t *testing.T) {
 		c, _ := condition(s, terminal.HealthUnresolved)
 		return c.OK && resolved(s) && s.Visit.State == terminal.VisitSettled
 	})
-	if _, err := b.Service.Ask(t.Context(), 1); code(err) != fault.VisitState {
+	if _, err := b.Service.Ask(t.Context(), 1); code(err) != fault.EntryClosed {
 		t.Errorf("asked about a closed entry: %v", err)
 	}
 	if _, err := b.Service.Ask(t.Context(), 99); code(err) != fault.EntryUnknown {

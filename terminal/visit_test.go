@@ -227,7 +227,7 @@ func TestTwoWindowsSettleOnce(t *testing.T) {
 		switch {
 		case err == nil:
 			done++
-		case code(err) != fault.VisitState:
+		case code(err) != fault.InProgress:
 			t.Errorf("the slower window was told %v", err)
 		}
 	}

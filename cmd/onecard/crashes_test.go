@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -222,10 +223,10 @@ func (w *ward) clickAgain() {
 			if err == nil {
 				continue
 			}
-			if fault.Of(err).Code != fault.VisitState {
+			if c := fault.Of(err).Code; c != fault.VisitState && c != fault.InProgress {
 				w.Errorf("visit %s is not set aside: %v", e.visit, err)
 			}
-		case fault.Of(err).Code != fault.UnknownUnresolved && fault.Of(err).Code != fault.VisitState:
+		case !slices.Contains([]fault.Code{fault.UnknownUnresolved, fault.VisitState, fault.InProgress, fault.Refunded}, fault.Of(err).Code):
 			w.Errorf("%s of visit %s, again: %v", e.infno(), e.visit, err)
 		case w.receipts[e] != "":
 			w.Errorf("%s of visit %s has a receipt and is refused: %v", e.infno(), e.visit, err)

@@ -11,7 +11,7 @@ import (
 type journalCmd struct {
 	List    journalListCmd    `cmd:"" default:"withargs" help:"List the settlements of a day with their outcome."`
 	Show    journalShowCmd    `cmd:"" help:"Show one entry with request and answer, decrypted by onecardd."`
-	Resolve journalResolveCmd `cmd:"" help:"Decide an entry of unknown outcome as the insurance centre has it."`
+	Resolve journalResolveCmd `cmd:"" help:"Decide an entry of unknown outcome as the insurance centre has it, by one of --done, --refused and --acknowledge."`
 	Ask     journalAskCmd     `cmd:"" help:"Ask the insurance centre now what became of an entry of unknown outcome."`
 	Export  journalExportCmd  `cmd:"" help:"Write the entries of some days, the earliest first, as CSV or JSON lines."`
 	Verify  journalVerifyCmd  `cmd:"" help:"Have onecardd read the whole journal and recompute its chain."`

@@ -76,9 +76,9 @@ func (a *app) entry(e terminal.EntryDetail) {
 
 type journalResolveCmd struct {
 	ID      int64  `arg:"" help:"Number of the entry."`
-	Done    bool   `help:"The centre has booked it." xor:"found" required:""`
-	Refused bool   `help:"The centre has not booked it." xor:"found" required:""`
-	Seen    bool   `name:"acknowledge" help:"Of a closed entry that a late answer contradicts: it was seen to." xor:"found" required:""`
+	Done    bool   `help:"One of three: the centre has booked it." xor:"found" required:""`
+	Refused bool   `help:"Or: the centre has not booked it." xor:"found" required:""`
+	Seen    bool   `name:"acknowledge" help:"Or, of a closed entry that a late answer contradicts: it was seen to." xor:"found" required:""`
 	Setl    string `name:"setl-id" help:"The centre's setl_id, with --done."`
 	Total   string `help:"Amount booked, in yuan, with --done."`
 	Fund    string `help:"Paid by the fund, with --done."`
@@ -195,11 +195,21 @@ func exportDay(text, otherwise string) (time.Time, error) {
 
 func exportHeader(personal bool) []string {
 	header := []string{"id", "opened", "closed", "visit", "infno", "msgid", "mdtrt_id", "outcome", "setl_id",
-		"total", "fund", "account", "cash", "holder", "fault", "decided_by", "reason", "request_sha256"}
+		"total", "fund", "account", "cash", "holder", "fault", "decided_by", "reason", "request_sha256",
+		"undoes", "reversed_by"}
 	if personal {
 		header = append(header, "psn_no", "request", "answer")
 	}
 	return header
+}
+
+// linked is the number of the entry that takes back, or is taken back by, this
+// one; empty where there is none.
+func linked(entry int64) string {
+	if entry == 0 {
+		return ""
+	}
+	return strconv.FormatInt(entry, 10)
 }
 
 func exportRow(e terminal.EntryDetail) []string {
@@ -214,7 +224,8 @@ func exportRow(e terminal.EntryDetail) []string {
 		who, reason = e.Decision.Who, e.Decision.Reason
 	}
 	row := []string{strconv.FormatInt(e.ID, 10), e.Opened.In(chinaTime).Format(time.RFC3339), closed, e.Visit, e.Transaction, e.MsgID, e.MdtrtID,
-		e.Outcome, e.SettlementID, e.Total, e.Fund, e.Account, e.Cash, e.Holder, code, who, reason, e.RequestSHA256}
+		e.Outcome, e.SettlementID, e.Total, e.Fund, e.Account, e.Cash, e.Holder, code, who, reason, e.RequestSHA256,
+		linked(e.Undoes), linked(e.ReversedBy)}
 	if p := e.Personal; p != nil {
 		row = append(row, p.PsnNo, p.Request, p.Answer)
 	}

@@ -35,7 +35,7 @@ var (
 	// ErrMute: the card does not answer to reset.
 	ErrMute = reader.ErrMute
 	// ErrOccupied: there is a card in the unit where none may be.
-	ErrOccupied = fault.New(fault.CardUnitFault, "there is a card in the unit already")
+	ErrOccupied = fault.New(fault.CardUnitOccupied, "there is a card in the unit already")
 	// ErrPowerLost: the unit was without power while a card was inside.
 	ErrPowerLost = fault.New(fault.CardUnitPowerLost, "the card unit lost its power with a card inside")
 	// ErrCaptured: a card is in the reject bin.

@@ -107,6 +107,12 @@ function closeSlip() {
   $("visit-heading").focus();
 }
 
+// goesBack is an amount of a refund, which is negative, as what goes back to somebody.
+function goesBack(yuan) {
+  if (typeof yuan !== "string" || !/[1-9]/.test(yuan)) return yuan;
+  return yuan.startsWith("-") ? yuan.slice(1) : `-${yuan}`;
+}
+
 function paper(slip) {
   const opposite = parseFen(slip.cash) === null ? slip.cash : -parseFen(slip.cash);
   return [
@@ -125,9 +131,9 @@ function paper(slip) {
       pair(t("place.operator"), [slip.operator?.no, slip.operator?.name].filter(Boolean).join(" ") || "—")),
     element("dl", { class: "money" },
       pair(t("trial.total"), withSign(slip.total), "total"),
-      pair(t("slip.fund"), withSign(slip.fund)),
-      pair(t("slip.account"), withSign(slip.account)),
-      pair(t("slip.cash"), element("strong", { id: "slip-cash" }, withSign(slip.cash)), "cash"),
+      pair(t("slip.fund"), withSign(goesBack(slip.fund))),
+      pair(t("slip.account"), withSign(goesBack(slip.account))),
+      pair(t("slip.cash"), element("strong", { id: "slip-cash" }, withSign(goesBack(slip.cash))), "cash"),
       language() === "zh" ? pair(t("slip.words"), inWords(opposite)) : ""),
     element("p", { class: "receipt-foot" }, `${t("entry.msgid")} ${slip.msgid ?? "—"}`),
   ].filter(Boolean);
