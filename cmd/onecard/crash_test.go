@@ -131,7 +131,7 @@ func killWhileSettling(t *testing.T, point killPoint) {
 		t.Fatalf("the centre has booked %v, want %d; the journal's msgid is %s", booked, point.booked, entry.MsgID)
 	}
 	// The next patient is settled; the doubt stays, over another start as well.
-	c.tool(0, "settle", "--file", c.visitFile(), "--yes")
+	c.tool(0, "settle", "--file", c.visitFile(), "--yes", "--despite-doubt")
 	c.must(c.daemon.stop())
 	c.startDaemon()
 	day = c.journal()

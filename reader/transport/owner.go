@@ -83,6 +83,7 @@ func (d *Driver) own(ctx context.Context, report func()) (err error) {
 				return err
 			}
 		case <-changed:
+			o.slept(time.Now().Round(0).Sub(waiting))
 		}
 	}
 }
@@ -479,5 +480,15 @@ func (o *owner) transmit(ctx context.Context, chip Chip, command []byte) ([]byte
 	if st, serr := o.unit.Status(ctx); serr == nil && st.Card != reader.Inside {
 		return nil, removed(err)
 	}
+	// There is a card, and it has no power: it is another one than was powered on, which
+	// nobody saw come. The next look takes it for what it is.
+	var told *Error
+	if errors.As(err, &told) && told.Unit == outOfSequence {
+		o.forget(reader.ErrCardRemoved)
+		return nil, removed(err)
+	}
 	return nil, err
 }
+
+// outOfSequence is the code of a command to a chip that was not powered on.
+const outOfSequence = "02"
