@@ -224,7 +224,8 @@ func (d *bareDesk) prepare(ctx context.Context) (*settlement.Prepared, error) {
 	d.visits++
 	now := settlement.FormatTime(time.Now())
 	insured, psnNo := d.person.InsuInfo[0], string(d.person.BaseInfo.Value.PsnNo)
-	number := fmt.Sprintf("B%d-%d", time.Now().Unix(), d.visits)
+	// Two bare sides of one run may begin in the same second.
+	number := fmt.Sprintf("B%d-%d", time.Now().UnixNano(), d.visits)
 	registered, err := d.client.Register(ctx, d.scope, settlement.Registration{
 		PsnNo: psnNo, Insutype: string(insured.Insutype), Begntime: now,
 		MdtrtCertType: "03", MdtrtCertNo: d.card.Number, CardSN: d.card.IdentificationCode,
